@@ -1,0 +1,21 @@
+//! Tile IR: types, dims, the op table, functions, builder, text form, verifier. Nothing here knows a source language
+//! or a target. Start at `func.rs` for the form and `ops.rs` for what there is.
+
+mod build;
+mod dtype;
+pub mod eval;
+mod func;
+mod ops;
+mod typing;
+mod walk;
+
+pub use build::Builder;
+pub use dtype::{DType, Kind};
+pub use eval::Scalar;
+pub use func::{
+    Axis, Dim, DimId, Extent, ExtentId, Func, GridAxis, Inst, LoopArgs, Order, OrderId, Param, ParamId, ParamKind, Region,
+    Type, Value,
+};
+pub use ops::{ArgOp, BinaryOp, Class, Index, Loop, Op, Over, ReduceOp, ScanOp, StoreMode, UnaryOp};
+pub use typing::result_types;
+pub use walk::BlockTable;
