@@ -13,8 +13,8 @@ pub use build::Builder;
 pub use dtype::{DType, Kind};
 pub use eval::Scalar;
 pub use func::{
-    Axis, Dim, DimId, Extent, ExtentId, Func, GridAxis, Inst, LoopArgs, Order, OrderId, Param, ParamId, ParamKind, Region,
-    Type, Value,
+    Axis, Dim, DimId, Extent, ExtentId, Func, GridAxis, Inst, LoopArgs, Order, OrderId, Param, ParamId, ParamKind,
+    Region, Type, Value,
 };
 pub use ops::{ArgOp, BinaryOp, Class, Index, Loop, Op, Over, ReduceOp, ScanOp, StoreMode, UnaryOp};
 pub use typing::result_types;

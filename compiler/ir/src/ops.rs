@@ -360,7 +360,9 @@ impl Op {
         match self {
             Op::BlockIndex(d) | Op::BlockLen(d) | Op::Pos(d) | Op::At(d) => vec![*d],
             Op::Broadcast(dims) | Op::Reduce(_, dims) | Op::Dot(dims) => dims.clone(),
-            Op::ArgReduce(_, d) | Op::Scan(_, d) | Op::Sort { dim: d, .. } | Op::KthLargest(d) | Op::Gather(d) => vec![*d],
+            Op::ArgReduce(_, d) | Op::Scan(_, d) | Op::Sort { dim: d, .. } | Op::KthLargest(d) | Op::Gather(d) => {
+                vec![*d]
+            }
             Op::Split { from, into } => into.iter().copied().chain([*from]).collect(),
             Op::Merge { from, into } => from.iter().copied().chain([*into]).collect(),
             Op::Load(_, index) | Op::Store { index, .. } | Op::MaskPut(_, index) => indexed(index),

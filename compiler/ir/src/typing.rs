@@ -230,7 +230,9 @@ impl<'a> Rule<'a> {
     fn mask(&self, param: ParamId) -> Result<&'a [Axis], String> {
         match &self.func.param(param).kind {
             ParamKind::Mask(axes) => Ok(axes),
-            ParamKind::Scalar(..) | ParamKind::Tensor(..) => Err(format!("`{}` is not a mask", self.func.param(param).name)),
+            ParamKind::Scalar(..) | ParamKind::Tensor(..) => {
+                Err(format!("`{}` is not a mask", self.func.param(param).name))
+            }
         }
     }
 

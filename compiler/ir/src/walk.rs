@@ -20,8 +20,7 @@ impl BlockTable {
     /// From the order's table: element by position, -1 where there is none.
     pub fn new(order: &[i32], size: usize) -> Self {
         let blocks = order.len().div_ceil(size);
-        let mut table =
-            Self { size, elem: vec![0; blocks * size], pos: vec![0; blocks * size], len: vec![0; blocks] };
+        let mut table = Self { size, elem: vec![0; blocks * size], pos: vec![0; blocks * size], len: vec![0; blocks] };
         for (p, &element) in order.iter().enumerate().filter(|(_, e)| **e >= 0) {
             let block = p / size;
             let slot = block * size + table.len[block] as usize;
