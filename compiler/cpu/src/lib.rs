@@ -1,1 +1,26 @@
-//! (in progress)
+//! The CPU back end: Tile IR → loops and micro-kernels → Cranelift → machine code in memory. It is the only crate that
+//! names Cranelift; it has no threads and allocates no tensors, which is the runtime's business.
+
+mod emit;
+mod jit;
+
+pub use emit::{Counted, Emit};
+pub use jit::{Code, Entry, Jit, signature};
+
+use pantile_diag::Span;
+
+/// What cannot be compiled, with the numbers that say why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// One sentence.
+    pub message: String,
+    /// Where it was asked for.
+    pub span: Span,
+}
+
+impl Limit {
+    /// With no place in source.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), span: Span::default() }
+    }
+}
