@@ -300,9 +300,19 @@ impl Func {
             None => true,
             Some(extent) => {
                 let holes = d.order.is_some_and(|o| self.orders[o.index()].holes);
-                !holes && self.known_length(extent, d.order).is_some_and(|n| n % d.size == 0)
+                // A whole dim has its one block even where the extent is empty.
+                let full = |n: i64| n % d.size == 0 && (n > 0 || !d.whole);
+                !holes && self.known_length(extent, d.order).is_some_and(full)
             }
         }
+    }
+
+    /// Whether an axis has one place for each block of a dim's walk.
+    pub fn counts_blocks(&self, axis: Axis, dim: DimId) -> bool {
+        let d = self.dim(dim);
+        let same = d.over == Some(axis.extent) && d.order == self.extents[axis.extent.index()].order;
+        // Without `by` an axis counts elements, and an order may have more positions than that.
+        same && (axis.by == Some(d.size) || (axis.by.is_none() && d.size == 1 && d.order.is_none()))
     }
 }
 

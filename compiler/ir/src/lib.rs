@@ -6,7 +6,9 @@ mod dtype;
 pub mod eval;
 mod func;
 mod ops;
+pub mod text;
 mod typing;
+mod verify;
 mod walk;
 
 pub use build::Builder;
@@ -17,5 +19,7 @@ pub use func::{
     Region, Type, Value,
 };
 pub use ops::{ArgOp, BinaryOp, Class, Index, Loop, Op, Over, ReduceOp, ScanOp, StoreMode, UnaryOp};
+pub use text::{ParseError, parse, print};
 pub use typing::result_types;
+pub use verify::verify;
 pub use walk::BlockTable;

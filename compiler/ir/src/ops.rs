@@ -214,9 +214,10 @@ pub enum Over {
 pub struct Loop {
     /// What it runs over.
     pub over: Over,
-    /// Only blocks `lo..hi` (walks only).
+    /// Only blocks `lo..hi` (walks only); what lies outside the walk is not visited.
     pub bounds: bool,
-    /// Only the blocks that a row of this mask keeps, ascending (walks only; the dim walks the mask's last axis).
+    /// Only the blocks that a row of this mask keeps, ascending (walks only; the dim walks the mask's last axis). The row
+    /// is not looked at where there is no block to visit, so indices outside the mask do no harm then.
     pub list: Option<ParamId>,
     /// Only where the guard region, evaluated with the loop's block or `n` (its one argument, if a range), yields true.
     pub guard: bool,
