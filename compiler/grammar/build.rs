@@ -1,2 +1,5 @@
-//! Generates the parser from `src/pantile.lalrpop`, once it is there.
-fn main() {}
+//! Generates the parser from `src/pantile.lalrpop`. It writes to cargo's output folder only.
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    lalrpop::Configuration::new().use_cargo_dir_conventions().emit_rerun_directives(true).process()
+}

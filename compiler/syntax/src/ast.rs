@@ -2,6 +2,9 @@
 
 use pantile_diag::{Span, Spanned};
 
+/// The name of an extent or type that did not parse: it has been reported, and what uses it is silent.
+pub const BROKEN: &str = "_";
+
 /// A name and where it stands.
 pub type Ident = Spanned<String>;
 
@@ -249,7 +252,8 @@ pub struct WalkExpr {
 pub struct Block {
     /// In order.
     pub stmts: Vec<Stmt>,
-    /// The value, if the last thing is an expression without `;`.
+    /// The value, if the last thing is an expression without `;`. A last `if` whose first branch has no value is a
+    /// statement.
     pub tail: Option<Box<Expr>>,
     /// With its braces.
     pub span: Span,
@@ -424,8 +428,8 @@ pub enum UnOp {
     Not,
 }
 
-/// Infix operators, loosest first: `or`; `and`; comparisons (do not chain); `|`; `^`; `&`; `<< >>`; `+ -`; `* / %`; then
-/// `as`, then prefix operators.
+/// Infix operators, loosest first: `or`; `and`; (`not`;) comparisons (do not chain); `|`; `^`; `&`; `<< >>`; `+ -`;
+/// `* / %`; then `as`, then prefix `-`, then `t[…]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BinOp {
     /// `or`
