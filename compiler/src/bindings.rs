@@ -1,7 +1,6 @@
 //! What a kernel is specialised with. How bindings are found is `infer.rs`'s business.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use pantile_ir::{DType, Order};
 
@@ -15,5 +14,5 @@ pub struct Bindings {
     /// Extents, all of them where they are known.
     pub extents: BTreeMap<String, i64>,
     /// Extents that are walked in an order: fused permutations.
-    pub walks: BTreeMap<String, Arc<Order>>,
+    pub walks: BTreeMap<String, Order>,
 }

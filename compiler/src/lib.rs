@@ -5,5 +5,12 @@
 
 mod bindings;
 mod check;
+mod infer;
+mod signature;
 
 pub use bindings::Bindings;
+pub use infer::{ArgShape, InferError, Inferred, infer};
+pub use signature::{
+    AxisInfo, ElementType, ExtentInfo, GenericInfo, GenericKind, OrderParamInfo, OrderSignature, ParamInfo, ParamType,
+    Signature, Size,
+};

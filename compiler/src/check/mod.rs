@@ -3,3 +3,4 @@
 pub(crate) mod constant;
 pub(crate) mod host;
 pub(crate) mod program;
+pub(crate) mod signature;
