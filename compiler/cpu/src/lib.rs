@@ -1,8 +1,15 @@
 //! The CPU back end: Tile IR → loops and micro-kernels → Cranelift → machine code in memory. It is the only crate that
 //! names Cranelift; it has no threads and allocates no tensors, which is the runtime's business.
 
+pub mod arith;
+pub mod convert;
+pub mod dot;
 mod emit;
+pub mod host;
 mod jit;
+pub mod math;
+pub mod pack;
+pub mod vector;
 
 pub use emit::{Counted, Emit};
 pub use jit::{Code, Entry, Jit, signature};

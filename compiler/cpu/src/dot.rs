@@ -1,0 +1,172 @@
+//! The matrix product as an outlined function: f32, 2 rows × 16 columns in registers, over operands that `pack.rs` and
+//! the lowering have prepared. Batch dims, other dtypes and operands of rank 1 are loops around it or instead of it.
+//!
+//! `C[m, n] = init + Σ_k A[m, k] · B[k, n]` with
+//! - A: rows of f32 with unit stride along k, any distance between rows;
+//! - B: panels `[⌈N/16⌉][K][16]` as `pack.rs` writes them;
+//! - C: rows with room for N rounded up to 16; what lies past N is garbage afterwards.
+//!
+//! M, N and K are exact lengths, known only when called. An odd last row is computed twice, into the same place.
+
+use cranelift_codegen::ir::{FuncRef, InstBuilder, Type, Value, types};
+use cranelift_module::FuncId;
+
+use crate::vector::ACCESS;
+use crate::{Emit, Jit, Limit};
+
+/// What the sum starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Init {
+    /// 0.
+    Zero,
+    /// What C holds.
+    Accumulate,
+    /// What C holds, each row times its own number: an online softmax's correction.
+    Scaled,
+}
+
+/// Operands of one call: addresses and byte distances as i64 values.
+#[derive(Clone, Copy, Debug)]
+pub struct Dot {
+    /// First element of A.
+    pub a: Value,
+    /// Bytes from one row of A to the next.
+    pub a_row: Value,
+    /// The packed panels of B.
+    pub b: Value,
+    /// First element of C.
+    pub c: Value,
+    /// Bytes from one row of C to the next.
+    pub c_row: Value,
+    /// One f32 a row, for [`Init::Scaled`]; else anything.
+    pub scale: Value,
+    /// Rows of A and C.
+    pub m: Value,
+    /// Columns of B and C.
+    pub n: Value,
+    /// Columns of A, rows of B.
+    pub k: Value,
+}
+
+/// Columns of a panel of B.
+pub const PANEL: i64 = 16;
+
+const ROWS: usize = 2;
+const VECTORS: usize = 4;
+const UNROLL: i64 = 4;
+const PARAMS: [Type; 9] = [types::I64; 9];
+
+/// Bytes that the packed panels of a `k` × `n` operand take.
+pub fn packed_bytes(k: i64, n: i64) -> i64 {
+    (n + PANEL - 1) / PANEL * PANEL * k * 4
+}
+
+/// The function for one kind of start, in `jit`.
+///
+/// # Errors
+/// What Cranelift refuses.
+pub fn piece(jit: &mut Jit, init: Init) -> Result<FuncId, Limit> {
+    let signature = jit.signature(&PARAMS, &[]);
+    jit.piece(&format!("dot {init:?}"), signature, |e| emit(e, init))
+}
+
+/// Calls it.
+pub fn call(e: &mut Emit<'_>, function: FuncRef, dot: &Dot) {
+    let args = [dot.a, dot.a_row, dot.b, dot.c, dot.c_row, dot.scale, dot.m, dot.n, dot.k];
+    e.ins().call(function, &args);
+}
+
+fn emit(e: &mut Emit<'_>, init: Init) {
+    let p: Vec<Value> = (0..PARAMS.len()).map(|n| e.param(n)).collect();
+    let dot = Dot { a: p[0], a_row: p[1], b: p[2], c: p[3], c_row: p[4], scale: p[5], m: p[6], n: p[7], k: p[8] };
+    let zero = e.int(0);
+    let whole = e.ins().band_imm_s(dot.k, -UNROLL);
+    let panel = e.ins().imul_imm_s(dot.k, PANEL * 4);
+    let panels = e.open(zero, dot.n, &[dot.b, dot.c]);
+    let (b, c) = (panels.carried[0], panels.carried[1]);
+    let rows = e.open(zero, dot.m, &[dot.a, c, dot.scale]);
+    row_pair(e, init, &dot, whole, b, rows.index, &rows.carried);
+    let next_a = advance(e, rows.carried[0], dot.a_row, 2);
+    let next_c = advance(e, rows.carried[1], dot.c_row, 2);
+    let next_scale = e.ins().iadd_imm_s(rows.carried[2], 8);
+    e.close(rows, ROWS as i64, &[next_a, next_c, next_scale]);
+    let next_b = e.ins().iadd(b, panel);
+    let next_c = e.ins().iadd_imm_s(c, PANEL * 4);
+    e.close(panels, PANEL, &[next_b, next_c]);
+    e.ins().return_(&[]);
+}
+
+fn advance(e: &mut Emit<'_>, from: Value, by: Value, times: i64) -> Value {
+    let step = e.ins().imul_imm_s(by, times);
+    e.ins().iadd(from, step)
+}
+
+/// Two rows of one panel. `at` holds the addresses of A's, C's and the scale's first row.
+fn row_pair(e: &mut Emit<'_>, init: Init, dot: &Dot, whole: Value, b: Value, row: Value, at: &[Value]) {
+    let after = e.ins().iadd_imm_s(row, 1);
+    let both = e.ins().icmp(cranelift_codegen::ir::condcodes::IntCC::SignedLessThan, after, dot.m);
+    let (zero, four) = (e.int(0), e.int(4));
+    let mut second = |from: Value, step: Value| {
+        let step = e.ins().select(both, step, zero);
+        e.ins().iadd(from, step)
+    };
+    let (a, c, s) =
+        ([at[0], second(at[0], dot.a_row)], [at[1], second(at[1], dot.c_row)], [at[2], second(at[2], four)]);
+    let start = start(e, init, c, s);
+    let zero = e.int(0);
+    let main = e.open(zero, whole, &[&[a[0], a[1], b], &start[..]].concat());
+    let sums = steps(e, UNROLL, &main.carried);
+    let sums = e.close(main, UNROLL, &sums);
+    let rest = e.open(whole, dot.k, &sums);
+    let sums = steps(e, 1, &rest.carried);
+    let sums = e.close(rest, 1, &sums);
+    for (row, c) in c.into_iter().enumerate() {
+        for v in 0..VECTORS {
+            e.ins().store(ACCESS, sums[3 + row * VECTORS + v], c, 16 * v as i32);
+        }
+    }
+}
+
+fn start(e: &mut Emit<'_>, init: Init, c: [Value; ROWS], scale: [Value; ROWS]) -> Vec<Value> {
+    let mut sums = Vec::new();
+    for row in 0..ROWS {
+        let factor = (init == Init::Scaled).then(|| {
+            let x = e.ins().load(types::F32, ACCESS, scale[row], 0);
+            e.ins().splat(types::F32X4, x)
+        });
+        for v in 0..VECTORS {
+            if init == Init::Zero {
+                sums.push(e.splat_constant(types::F32X4, 0));
+                continue;
+            }
+            let held = e.ins().load(types::F32X4, ACCESS, c[row], 16 * v as i32);
+            sums.push(factor.map_or(held, |f| e.ins().fmul(held, f)));
+        }
+    }
+    sums
+}
+
+/// `count` steps along k. `carried`: addresses in A's two rows and in B, then the sums; gives what is carried on.
+fn steps(e: &mut Emit<'_>, count: i64, carried: &[Value]) -> Vec<Value> {
+    let (a, b) = ([carried[0], carried[1]], carried[2]);
+    let mut sums = carried[3..].to_vec();
+    for k in 0..count as i32 {
+        let x = a.map(|row| {
+            let x = e.ins().load(types::F32, ACCESS, row, 4 * k);
+            e.ins().splat(types::F32X4, x)
+        });
+        for v in 0..VECTORS {
+            let y = e.ins().load(types::F32X4, ACCESS, b, 64 * k + 16 * v as i32);
+            for (row, x) in x.into_iter().enumerate() {
+                let sum = &mut sums[row * VECTORS + v];
+                *sum = e.ins().fma(y, x, *sum);
+            }
+        }
+    }
+    let next = [
+        e.ins().iadd_imm_s(a[0], 4 * count),
+        e.ins().iadd_imm_s(a[1], 4 * count),
+        e.ins().iadd_imm_s(b, 4 * PANEL * count),
+    ];
+    [&next[..], &sums[..]].concat()
+}
