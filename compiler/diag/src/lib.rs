@@ -9,5 +9,5 @@ mod source;
 
 pub use codes::{CODES, Code, CodeInfo};
 pub use diagnostic::{Diagnostic, Diagnostics, Label, Severity};
-pub use render::{render, render_short};
+pub use render::{render, render_json, render_short};
 pub use source::{FileId, SourceMap, Span, Spanned};

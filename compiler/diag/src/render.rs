@@ -1,13 +1,182 @@
-//! Diagnostics as text. The only file that names ariadne.
+//! Diagnostics as text, for people and for programs. The only file that names ariadne; it decides how things look, never
+//! what is said.
 
-use crate::{Diagnostics, SourceMap};
+use ariadne::{Color, Config, IndexType, Label, Report, ReportKind, Source};
 
-/// The full form, with the source and its labels.
-pub fn render(_diagnostics: &Diagnostics, _sources: &SourceMap, _color: bool) -> String {
-    String::new()
+use crate::{Diagnostic, Diagnostics, FileId, Severity, SourceMap, Span};
+
+/// The full form, with the source and its labels. Diagnostics are separated by an empty line.
+pub fn render(diagnostics: &Diagnostics, sources: &SourceMap, color: bool) -> String {
+    let mut cache = Cache::new(sources);
+    diagnostics.iter().map(|d| full(d, sources, &mut cache, color)).collect::<Vec<_>>().join("\n")
 }
 
 /// One line a diagnostic: `file:line:col: error[E0101]: message`.
-pub fn render_short(_diagnostics: &Diagnostics, _sources: &SourceMap) -> String {
-    String::new()
+pub fn render_short(diagnostics: &Diagnostics, sources: &SourceMap) -> String {
+    diagnostics.iter().map(|d| short(d, sources)).collect()
+}
+
+/// One JSON object a line: `code`, `severity`, `message`, `file`, `line`, `column`, `end_line`, `end_column` (one-based,
+/// columns in characters, the end exclusive), `label`, `labels` (of other places, each with the same position fields
+/// and `text`), `help` (a string or null).
+pub fn render_json(diagnostics: &Diagnostics, sources: &SourceMap) -> String {
+    diagnostics.iter().map(|d| json(d, sources)).collect()
+}
+
+fn severity(diagnostic: &Diagnostic) -> (&'static str, ReportKind<'static>) {
+    match diagnostic.severity {
+        Severity::Warning => ("warning", ReportKind::Warning),
+        Severity::Error => ("error", ReportKind::Error),
+    }
+}
+
+fn short(d: &Diagnostic, sources: &SourceMap) -> String {
+    let at = Place::of(d.primary.span, sources);
+    format!("{}:{}:{}: {}[{}]: {}\n", at.file, at.start.0, at.start.1, severity(d).0, d.code, d.message)
+}
+
+// --- The full form
+
+/// What ariadne asks for: a file and a range of bytes, both known to exist.
+type Id = (FileId, std::ops::Range<usize>);
+
+/// Each file's text, split into lines once.
+struct Cache<'a> {
+    sources: &'a SourceMap,
+    files: Vec<Source<&'a str>>,
+    nowhere: Source<&'static str>,
+}
+
+impl<'a> Cache<'a> {
+    fn new(sources: &'a SourceMap) -> Self {
+        let files = sources.files().map(|file| Source::from(sources.text(file))).collect();
+        Self { sources, files, nowhere: Source::from("") }
+    }
+}
+
+impl<'a> ariadne::Cache<FileId> for &mut Cache<'a> {
+    type Storage = &'a str;
+
+    fn fetch(&mut self, id: &FileId) -> Result<&Source<&'a str>, impl std::fmt::Debug> {
+        Ok::<_, std::convert::Infallible>(self.files.get(id.0 as usize).unwrap_or(&self.nowhere))
+    }
+
+    fn display<'b>(&self, id: &'b FileId) -> Option<impl std::fmt::Display + 'b> {
+        Some(name(*id, self.sources).to_string())
+    }
+}
+
+fn full(d: &Diagnostic, sources: &SourceMap, cache: &mut Cache, color: bool) -> String {
+    let paint = if d.severity == Severity::Error { Color::Red } else { Color::Yellow };
+    let config = Config::default().with_color(color).with_index_type(IndexType::Byte);
+    let mut report = Report::build(severity(d).1, clamp(d.primary.span, sources))
+        .with_config(config)
+        .with_code(d.code)
+        .with_message(clean(&d.message))
+        .with_label(label(d.primary.span, &d.primary.text, paint, 0, sources));
+    for (order, secondary) in (1..).zip(&d.secondary) {
+        report = report.with_label(label(secondary.span, &secondary.text, Color::Blue, order, sources));
+    }
+    if let Some(help) = &d.help {
+        report = report.with_help(clean(help));
+    }
+    let mut out = Vec::new();
+    match report.finish().write(cache, &mut out) {
+        Ok(()) => String::from_utf8_lossy(&out).into_owned(),
+        Err(_) => short(d, sources),
+    }
+}
+
+fn label(span: Span, text: &str, color: Color, order: i32, sources: &SourceMap) -> Label<Id> {
+    Label::new(clamp(span, sources)).with_message(clean(text)).with_color(color).with_order(order)
+}
+
+/// Messages quote the user's text; what would move the cursor is shown escaped.
+fn clean(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
+}
+
+/// A range of the file, on character boundaries; an empty one becomes the character at or before it, to be seen.
+fn clamp(span: Span, sources: &SourceMap) -> Id {
+    let text = text(span.file, sources);
+    let floor = |at: usize| (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+    let start = floor(span.start as usize);
+    let end = floor(span.end as usize).max(start);
+    let next = text[end..].chars().next();
+    let range = match next {
+        _ if start < end => start..end,
+        Some(c) if c != '\n' && c != '\r' => start..end + c.len_utf8(),
+        Some(_) | None => text[..start].chars().next_back().map_or(start, |c| start - c.len_utf8())..start,
+    };
+    (span.file, range)
+}
+
+fn text(file: FileId, sources: &SourceMap) -> &str {
+    sources.files().find(|f| *f == file).map_or("", |f| sources.text(f))
+}
+
+fn name(file: FileId, sources: &SourceMap) -> &str {
+    sources.files().find(|f| *f == file).map_or("<unknown>", |f| sources.name(f))
+}
+
+// --- The machine's form
+
+/// A span as lines and columns.
+struct Place<'a> {
+    file: &'a str,
+    start: (usize, usize),
+    end: (usize, usize),
+}
+
+impl<'a> Place<'a> {
+    fn of(span: Span, sources: &'a SourceMap) -> Self {
+        let known = sources.files().any(|f| f == span.file);
+        let line_col = |at: u32| if known { sources.line_col(Span { start: at, ..span }) } else { (1, 1) };
+        Self { file: name(span.file, sources), start: line_col(span.start), end: line_col(span.end.max(span.start)) }
+    }
+
+    fn json(&self) -> String {
+        let (line, column) = self.start;
+        let (end_line, end_column) = self.end;
+        format!(
+            "\"file\":{},\"line\":{line},\"column\":{column},\"end_line\":{end_line},\"end_column\":{end_column}",
+            quote(self.file)
+        )
+    }
+}
+
+fn json(d: &Diagnostic, sources: &SourceMap) -> String {
+    let labels: Vec<String> = d
+        .secondary
+        .iter()
+        .map(|l| format!("{{{},\"text\":{}}}", Place::of(l.span, sources).json(), quote(&l.text)))
+        .collect();
+    format!(
+        "{{\"code\":\"{}\",\"severity\":\"{}\",\"message\":{},{},\"label\":{},\"labels\":[{}],\"help\":{}}}\n",
+        d.code,
+        severity(d).0,
+        quote(&d.message),
+        Place::of(d.primary.span, sources).json(),
+        quote(&d.primary.text),
+        labels.join(","),
+        d.help.as_deref().map_or("null".into(), quote)
+    )
+}
+
+/// A JSON string.
+fn quote(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            c if c.is_control() || matches!(c, '\u{2028}' | '\u{2029}') => {
+                out.push_str(&format!("\\u{:04x}", c as u32))
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
 }

@@ -1,6 +1,11 @@
 //! Text into syntax trees. Generated code is slow to build, so it has this crate to itself; meaning is the compiler's.
 
+mod balance;
+mod expected;
 mod items;
+mod outline;
+mod repair;
+mod slips;
 mod tree;
 
 #[allow(missing_docs, unused, clippy::all, clippy::pedantic, clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
@@ -10,34 +15,35 @@ mod pantile {
 
 use pantile_diag::{Code, Diagnostic, Diagnostics, FileId};
 use pantile_syntax::ast::{File, Item};
-use pantile_syntax::lexer::lex;
+use pantile_syntax::lexer::{Lexeme, lex};
 
-/// The tree of `text`, as far as it parses, and what is wrong with it.
+/// The tree of `text`, as far as it parses, and what is wrong with it. Where something did not parse, the tree has
+/// `Error` nodes (or the extent or type [`BROKEN`](pantile_syntax::ast::BROKEN)) that have been reported.
 pub fn parse(file: FileId, text: &str) -> (File, Diagnostics) {
     let (lexemes, mut diagnostics) = lex(file, text);
-    let (_before, segments) = items::split(&lexemes);
-    let parser = pantile::ItemParser::new();
-    let mut tree = File::default();
-    for segment in segments {
-        let cx = tree::Cx::new(&segment.lexemes);
-        let tokens = segment.lexemes.iter().enumerate().map(|(at, l)| Ok((at, l.token, at + 1)));
-        match parser.parse(&cx, tokens) {
-            Ok(item) => tree.items.push(with_doc(item, segment.doc)),
-            Err(error) => {
-                let at = match error {
-                    lalrpop_util::ParseError::UnrecognizedToken { token, .. } => token.0,
-                    _ => segment.lexemes.len() - 1,
-                };
-                diagnostics.push(Diagnostic::error(
-                    Code::E0002,
-                    segment.lexemes[at].span,
-                    format!("unexpected {}", segment.lexemes[at].token.describe()),
-                    "here",
-                ));
-            }
-        }
-        cx.complaints.into_inner().into_iter().for_each(|d| diagnostics.push(d));
+    let (before, segments) = items::split(&lexemes);
+    if !before.is_empty() {
+        diagnostics.push(repair::outside_items(&before));
     }
+    let parser = pantile::ItemParser::new();
+    let firsts: Vec<Option<Lexeme>> = segments.iter().map(|s| s.lexemes.first().copied()).collect();
+    let mut tree = File::default();
+    for (at, segment) in segments.into_iter().enumerate() {
+        let lexemes = slips::correct(&segment.lexemes, &mut diagnostics);
+        let lexemes = balance::balance(lexemes, &mut diagnostics);
+        if let Some(span) = balance::too_deep(&lexemes) {
+            let message = format!("nested more than {} deep", balance::MAX_DEPTH);
+            diagnostics.push(
+                Diagnostic::error(Code::E0002, span, message, "too deep here").with_help("name the parts with `let`"),
+            );
+            continue;
+        }
+        let next = firsts.get(at + 1).copied().flatten().map(|l| l.token);
+        if let Some(item) = repair::parse_item(&parser, lexemes, next, &mut diagnostics) {
+            tree.items.push(with_doc(item, segment.doc));
+        }
+    }
+    diagnostics.sort();
     (tree, diagnostics)
 }
 

@@ -13,6 +13,8 @@ pub struct Lexeme<'t> {
     pub token: Token<'t>,
     /// Where.
     pub span: Span,
+    /// Whether it is the first on its line.
+    pub new_line: bool,
 }
 
 /// The tokens of `text`; what is no token is reported, and stands as [`Token::BadExpr`] where it was meant as a value.
@@ -25,13 +27,16 @@ pub fn lex(file: FileId, text: &str) -> (Vec<Lexeme<'_>>, Diagnostics) {
     }
     let mut lexemes: Vec<Lexeme> = Vec::new();
     let mut stray: Option<Span> = None;
+    let mut previous_end = 0;
     for (token, range) in Token::lexer(text).spanned() {
         let span = Span::new(file, range.start, range.end);
+        let new_line = text[previous_end..range.start].contains('\n');
+        previous_end = range.end;
         if token != Err(LexError::Character) {
             report_stray(stray.take(), text, &mut diagnostics);
         }
         match token {
-            Ok(token) => lexemes.push(Lexeme { token, span }),
+            Ok(token) => lexemes.push(Lexeme { token, span, new_line }),
             Err(LexError::Character) => match &mut stray {
                 Some(run) if run.end == span.start => run.end = span.end,
                 Some(_) | None => report_stray(stray.replace(span), text, &mut diagnostics),
@@ -39,7 +44,7 @@ pub fn lex(file: FileId, text: &str) -> (Vec<Lexeme<'_>>, Diagnostics) {
             Err(error) => {
                 diagnostics.push(malformed(error, span, text));
                 if !matches!(error, LexError::BlockComment | LexError::HashComment) {
-                    lexemes.push(Lexeme { token: Token::BadExpr, span });
+                    lexemes.push(Lexeme { token: Token::BadExpr, span, new_line });
                 }
             }
         }

@@ -1,0 +1,220 @@
+//! Makes the brackets of an item match, so that later repairs can rely on them. Brackets that never close, close
+//! something else or close nothing are reported here and nowhere else. Also bounds how deep the tree can become.
+
+use pantile_diag::{Code, Diagnostic, Diagnostics, Span};
+use pantile_syntax::lexer::Lexeme;
+use pantile_syntax::token::Token;
+
+use crate::slips::end_of;
+
+/// How many brackets and operators may stand inside one another. Whoever walks a tree recurses, and a thread's stack is
+/// 2 MiB.
+pub const MAX_DEPTH: usize = 200;
+
+struct Balancer<'t, 'd> {
+    out: Vec<Lexeme<'t>>,
+    open: Vec<Lexeme<'t>>,
+    diagnostics: &'d mut Diagnostics,
+}
+
+/// The tokens with matching brackets.
+pub fn balance<'t>(lexemes: Vec<Lexeme<'t>>, diagnostics: &mut Diagnostics) -> Vec<Lexeme<'t>> {
+    let mut balancer = Balancer { out: Vec::with_capacity(lexemes.len()), open: Vec::new(), diagnostics };
+    for (at, lexeme) in lexemes.iter().enumerate() {
+        let next = lexemes.get(at + 1).map(|l| l.token);
+        balancer.take(*lexeme, next);
+    }
+    let end = lexemes.last().map(|l| end_of(l.span)).unwrap_or_default();
+    balancer.close_all(end);
+    balancer.out
+}
+
+/// The bracket that closes `token`.
+pub fn closer(token: &Token) -> Option<Token<'static>> {
+    match token {
+        Token::LParen => Some(Token::RParen),
+        Token::LBracket => Some(Token::RBracket),
+        Token::LBrace => Some(Token::RBrace),
+        _ => None,
+    }
+}
+
+impl<'t> Balancer<'t, '_> {
+    fn take(&mut self, lexeme: Lexeme<'t>, next: Option<Token<'t>>) {
+        match lexeme.token {
+            Token::LParen | Token::LBracket | Token::LBrace => self.open.push(lexeme),
+            Token::RBrace => {
+                if !self.open.iter().any(|l| l.token == Token::LBrace) {
+                    return self.report_stray(lexeme);
+                }
+                self.close_to_brace(lexeme);
+                self.open.pop();
+            }
+            Token::RParen | Token::RBracket => return self.close(lexeme),
+            Token::Semi | Token::Arrow => {
+                self.close_to_brace(lexeme);
+            }
+            Token::Let | Token::For | Token::Atomic => {
+                if self.close_to_brace(lexeme) {
+                    self.insert(Token::Semi);
+                }
+            }
+            Token::Grid if next == Some(Token::LParen) && self.in_header() => {
+                self.close_to_brace(lexeme);
+            }
+            _ => {}
+        }
+        self.out.push(lexeme);
+    }
+
+    fn in_header(&self) -> bool {
+        let kernel = self.out.first().is_some_and(|l| l.token == Token::Kernel);
+        kernel && !self.open.iter().any(|l| l.token == Token::LBrace)
+    }
+
+    fn insert(&mut self, token: Token<'static>) {
+        let span = self.out.last().map(|l| end_of(l.span)).unwrap_or_default();
+        self.out.push(Lexeme { token, span, new_line: false });
+    }
+
+    /// `)` or `]`.
+    fn close(&mut self, lexeme: Lexeme<'t>) {
+        let inner = self.open.iter().rev().take_while(|l| l.token != Token::LBrace);
+        let matching = inner.clone().position(|l| closer(&l.token) == Some(lexeme.token));
+        match (matching, inner.count()) {
+            (Some(above), _) => {
+                for _ in 0..above {
+                    self.close_unclosed(lexeme);
+                }
+                self.open.pop();
+                self.out.push(lexeme);
+            }
+            (None, 0) => self.report_stray(lexeme),
+            (None, _) => {
+                if let Some(opener) = self.open.pop() {
+                    let (found, wrote) = (lexeme.token.describe(), opener.token.describe());
+                    let expected = closer(&opener.token).unwrap_or(Token::RParen);
+                    self.diagnostics.push(
+                        Diagnostic::error(
+                            Code::E0002,
+                            lexeme.span,
+                            format!("{found} cannot close {wrote}"),
+                            "closes it",
+                        )
+                        .with_label(opener.span, "opened here")
+                        .with_help(format!("write {}", expected.describe())),
+                    );
+                    self.out.push(Lexeme { token: expected, ..lexeme });
+                }
+            }
+        }
+    }
+
+    /// Closes what is open inside the innermost `{`, because `at` cannot stand there.
+    fn close_to_brace(&mut self, at: Lexeme<'t>) -> bool {
+        let mut any = false;
+        while self.open.last().is_some_and(|l| l.token != Token::LBrace) {
+            self.close_unclosed(at);
+            any = true;
+        }
+        any
+    }
+
+    fn close_unclosed(&mut self, at: Lexeme<'t>) {
+        let Some(opener) = self.open.pop() else { return };
+        let close = closer(&opener.token).unwrap_or(Token::RParen);
+        let missing = self.out.last().map(|l| end_of(l.span)).unwrap_or(at.span);
+        self.report_unclosed(opener, Some((missing, close)));
+        self.insert(close);
+    }
+
+    fn report_unclosed(&mut self, opener: Lexeme<'t>, missing: Option<(Span, Token<'static>)>) {
+        let message = format!("{} is never closed", opener.token.describe());
+        let diagnostic = Diagnostic::error(Code::E0002, opener.span, message, "opened here");
+        self.diagnostics.push(match missing {
+            Some((span, close)) => diagnostic.with_label(span, format!("{} may be missing here", close.describe())),
+            None => diagnostic,
+        });
+    }
+
+    fn report_stray(&mut self, lexeme: Lexeme<'t>) {
+        let message = format!("{} closes nothing", lexeme.token.describe());
+        self.diagnostics.push(Diagnostic::error(Code::E0002, lexeme.span, message, "nothing is open here"));
+    }
+
+    /// At the end of the item.
+    fn close_all(&mut self, end: Span) {
+        // One that is open keeps all outside it open: the innermost brace speaks for the others.
+        let mut said = false;
+        while let Some(opener) = self.open.pop() {
+            let close = closer(&opener.token).unwrap_or(Token::RBrace);
+            if !said {
+                self.report_unclosed(opener, (opener.token != Token::LBrace).then_some((end, close)));
+            }
+            said |= opener.token == Token::LBrace;
+            self.insert(close);
+        }
+    }
+}
+
+/// The first token that stands too deep: brackets and operators make the tree deeper, `,` and `;` end an operand.
+pub fn too_deep(lexemes: &[Lexeme]) -> Option<Span> {
+    // For each open bracket: the depth outside it, and the depth now inside.
+    let mut levels: Vec<usize> = Vec::new();
+    let (mut base, mut depth) = (0usize, 0usize);
+    let mut previous = Token::Semi;
+    for lexeme in lexemes {
+        if previous == Token::RBrace && !continues(&lexeme.token) {
+            depth = base;
+        }
+        match lexeme.token {
+            Token::LParen | Token::LBracket | Token::LBrace => {
+                levels.extend([base, depth + 1]);
+                depth += 1;
+                base = depth;
+            }
+            Token::RParen | Token::RBracket | Token::RBrace => {
+                // An index or a call is one step deeper than its base.
+                depth = levels.pop().unwrap_or(0);
+                base = levels.pop().unwrap_or(0);
+            }
+            Token::Comma | Token::Semi => depth = base,
+            token if continues(&token) || matches!(token, Token::Not | Token::If) => depth += 1,
+            _ => {}
+        }
+        if depth > MAX_DEPTH {
+            return Some(lexeme.span);
+        }
+        previous = lexeme.token;
+    }
+    None
+}
+
+/// Whether a token joins what stands before it to what follows.
+fn continues(token: &Token) -> bool {
+    matches!(
+        token,
+        Token::Else
+            | Token::And
+            | Token::Or
+            | Token::As
+            | Token::Eq
+            | Token::Ne
+            | Token::Lt
+            | Token::Le
+            | Token::Gt
+            | Token::Ge
+            | Token::Pipe
+            | Token::Caret
+            | Token::Amp
+            | Token::Shl
+            | Token::Shr
+            | Token::Plus
+            | Token::Minus
+            | Token::Star
+            | Token::Slash
+            | Token::Percent
+            | Token::LBracket
+            | Token::LParen
+    )
+}
