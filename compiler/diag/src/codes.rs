@@ -54,6 +54,7 @@ codes! {
     E0304 "condition is not a scalar bool";
     E0305 "wrong number or kind of arguments";
     E0306 "assignment changes a variable's type";
+    E0307 "code nests too deeply";
     E0401 "two program instances store the same element";
     E0402 "cannot store here";
     E0403 "output is never written";
@@ -63,6 +64,7 @@ codes! {
     E0601 "order is not one-to-one";
     E0602 "invalid pipeline step";
     E0603 "requirement not met";
+    W0901 "value is not used";
 }
 
 impl Code {

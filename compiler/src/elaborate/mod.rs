@@ -29,26 +29,12 @@ mod value;
 use std::collections::BTreeMap;
 
 use pantile_diag::Diagnostics;
-use pantile_ir::{DType, Func, Order};
+use pantile_ir::{Func, Order};
 use pantile_syntax::ast::{KernelItem, OrderItem};
 
-pub(crate) use builtin::Builtin;
-
+use crate::Bindings;
 use crate::check::program::Program;
 use sema::Hints;
-
-/// What a kernel is specialised with.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Bindings {
-    /// The dtype generics.
-    pub dtypes: BTreeMap<String, DType>,
-    /// The int generics, and the parameters that are compile-time ints or bools (0 or 1).
-    pub ints: BTreeMap<String, i64>,
-    /// The extents, by name. Those that the code needs as numbers become [`pantile_ir::Extent::known`].
-    pub extents: BTreeMap<String, i64>,
-    /// The orders that walks of extents go in (fused permutations).
-    pub walks: BTreeMap<String, Order>,
-}
 
 /// The kernel as Tile IR, or `None` after errors have been said. The extents that it needs as numbers are those of the
 /// result that are `known`.

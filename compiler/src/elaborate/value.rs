@@ -134,7 +134,3 @@ pub(crate) struct Operand {
     /// Its place.
     pub(crate) span: Span,
 }
-
-    /// Where the dim's name was introduced.
-    pub(crate) span: Span,
-}
