@@ -21,6 +21,7 @@ struct Scope {
 pub struct Emit<'a> {
     /// Cranelift's builder.
     pub b: FunctionBuilder<'a>,
+    entry: Block,
     scopes: Vec<Scope>,
 }
 
@@ -42,13 +43,12 @@ impl<'a> Emit<'a> {
         let entry = b.create_block();
         b.append_block_params_for_function_params(entry);
         b.switch_to_block(entry);
-        Self { b, scopes: vec![Scope { jump: None, constants: HashMap::new() }] }
+        Self { b, entry, scopes: vec![Scope { jump: None, constants: HashMap::new() }] }
     }
 
     /// The function's parameter `n`.
     pub fn param(&self, n: usize) -> Value {
-        let entry = self.b.func.layout.entry_block().expect("`new` opened the entry block");
-        self.b.block_params(entry)[n]
+        self.b.block_params(self.entry)[n]
     }
 
     /// Appends an instruction.
@@ -130,7 +130,14 @@ impl<'a> Emit<'a> {
     }
 
     /// Branches to `then` or `otherwise`, with arguments.
-    pub fn branch(&mut self, cond: Value, then: Block, then_args: &[Value], otherwise: Block, otherwise_args: &[Value]) {
+    pub fn branch(
+        &mut self,
+        cond: Value,
+        then: Block,
+        then_args: &[Value],
+        otherwise: Block,
+        otherwise_args: &[Value],
+    ) {
         self.b.ins().brif(cond, then, &block_args(then_args), otherwise, &block_args(otherwise_args));
     }
 

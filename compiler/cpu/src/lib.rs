@@ -7,12 +7,15 @@ pub mod dot;
 mod emit;
 pub mod host;
 mod jit;
+mod kernel;
+mod lower;
 pub mod math;
 pub mod pack;
 pub mod vector;
 
 pub use emit::{Counted, Emit};
 pub use jit::{Code, Entry, Jit, signature};
+pub use kernel::{Arg, Kernel, Launch, Options, Timings, compile};
 
 use pantile_diag::Span;
 

@@ -1,0 +1,191 @@
+//! Emits a product of matrices: packs the second operand, then calls a micro-kernel for each matrix. Which dims play
+//! which part was decided in `product.rs`.
+
+use cranelift_codegen::ir::{self, InstBuilder};
+use pantile_ir::{DType, DimId, Op, Value};
+
+use super::Lower;
+use super::eval::Frame;
+use super::product::Product;
+use super::storage::{Scratch, Tile};
+use crate::dot::{self, Dot, Init};
+use crate::pack::{self, Along, Pack, PackArgs};
+use crate::{Counted, Limit};
+
+/// A matrix, or many, in memory: the address at lane 0 of all dims, and how far neighbours are apart.
+struct Operand {
+    base: ir::Value,
+    dtype: DType,
+    along: Vec<(DimId, ir::Value, Option<ir::Value>)>,
+}
+
+impl Operand {
+    fn stride(&self, dim: DimId) -> Option<(ir::Value, Option<ir::Value>)> {
+        self.along.iter().find(|(d, ..)| *d == dim).map(|(_, stride, table)| (*stride, *table))
+    }
+}
+
+impl<'f> Lower<'_, 'f> {
+    /// Emits a product.
+    pub(super) fn product(&mut self, product: &Product<'f>) -> Result<(), Limit> {
+        self.frame = Frame::default();
+        let result = self.tile(product.result)?.clone();
+        if let Some(init) = product.init {
+            let init = self.facts.resolve(init);
+            if !self.storage.same(init, product.result) {
+                let from = self.tile(init)?.clone();
+                self.copy_tile(&from, &result)?;
+            }
+        }
+        let fade = match product.fade {
+            Some(fade) => {
+                let tile = self.tile(self.facts.resolve(fade))?.clone();
+                self.tile_address(tile.offset)
+            }
+            None => self.e.int(0),
+        };
+        let start = match (product.init, product.fade) {
+            (None, _) => Init::Zero,
+            (Some(_), None) => Init::Accumulate,
+            (Some(_), Some(_)) => Init::Scaled,
+        };
+        let a = self.rows_operand(product)?;
+        let b = self.packed_operand(product)?;
+        let c = self.tile_operand(&result);
+        if !product.more_k.is_empty() {
+            // What it starts from first, with nothing to sum; then every part adds to it.
+            let nothing = self.e.int(0);
+            self.product_loops(product, (&a, &b, &c), start, fade, Some(nothing))?;
+            return self.product_loops(product, (&a, &b, &c), Init::Accumulate, fade, None);
+        }
+        self.product_loops(product, (&a, &b, &c), start, fade, None)
+    }
+
+    fn product_loops(
+        &mut self,
+        product: &Product<'f>,
+        (a, b, c): (&Operand, &Operand, &Operand),
+        start: Init,
+        fade: ir::Value,
+        k: Option<ir::Value>,
+    ) -> Result<(), Limit> {
+        let kernel = dot::piece(self.jit, start)?;
+        let kernel = self.jit.reference(kernel, &mut self.e);
+        let panels = match self.storage.scratch(Scratch::Panels(product.result)).cloned() {
+            Some(tile) => self.tile_address(tile.offset),
+            None => return Err(self.bug("no room for panels")),
+        };
+        let none: &[DimId] = &[];
+        let contracted = if k.is_some() { none } else { &product.more_k };
+        let mut at = [a.base, b.base, c.base];
+        let mut loops = Vec::new();
+        for dim in product.batch.iter().chain(&product.more_n).chain(contracted) {
+            loops.push(self.matrix_loop(*dim, [a, b, c], &mut at)?);
+        }
+        if k.is_none() {
+            self.pack(product, b, at[1], panels)?;
+        }
+        for dim in &product.more_m {
+            loops.push(self.matrix_loop(*dim, [a, b, c], &mut at)?);
+        }
+        let zero = self.e.int(0);
+        let a_row = a.stride(product.m).map_or(zero, |s| s.0);
+        let c_row = c.stride(product.m).map_or(zero, |s| s.0);
+        let (m, n) = (self.len(product.m), self.len(product.n));
+        let k = match k {
+            Some(k) => k,
+            None => self.len(product.k),
+        };
+        let call = Dot { a: at[0], a_row, b: panels, c: at[2], c_row, scale: fade, m, n, k };
+        dot::call(&mut self.e, kernel, &call);
+        for counted in loops.into_iter().rev() {
+            self.e.close(counted, 1, &[]);
+        }
+        Ok(())
+    }
+
+    /// A loop over a dim that is not the micro-kernel's; moves the addresses along.
+    fn matrix_loop(
+        &mut self,
+        dim: DimId,
+        operands: [&Operand; 3],
+        at: &mut [ir::Value; 3],
+    ) -> Result<Counted, Limit> {
+        let len = self.len(dim);
+        let counted = self.open_rows(len);
+        for (operand, at) in operands.iter().zip(at) {
+            if let Some((stride, table)) = operand.stride(dim) {
+                let lane = match table {
+                    Some(table) => {
+                        let entry = self.e.ins().ishl_imm_u(counted.index, 2);
+                        let entry = self.e.ins().iadd(table, entry);
+                        self.e.ins().sload32(crate::vector::ACCESS, entry, 0)
+                    }
+                    None => counted.index,
+                };
+                let offset = self.e.ins().imul(lane, stride);
+                *at = self.e.ins().iadd(*at, offset);
+            }
+        }
+        Ok(counted)
+    }
+
+    fn pack(
+        &mut self,
+        product: &Product<'f>,
+        b: &Operand,
+        from: ir::Value,
+        into: ir::Value,
+    ) -> Result<(), Limit> {
+        let (n, k) = (product.n, product.k);
+        let dense = |dim: DimId| match self.facts.plain_load(product.b).filter(|_| product.b_in_place(self.facts)) {
+            Some(load) => self.facts.is_contiguous(load, dim),
+            None => self.facts.dims(product.b).last() == Some(&dim),
+        };
+        let (along, row, column) = if dense(n) { (Along::N, k, n) } else { (Along::K, n, k) };
+        let Some((stride, table)) = b.stride(row) else { return Err(self.bug("a packed operand lacks its dim")) };
+        let piece = pack::piece(self.jit, Pack { dtype: b.dtype, along, gather: table.is_some() })?;
+        let piece = self.jit.reference(piece, &mut self.e);
+        let nowhere = self.e.int(0);
+        let (rows, columns) = (self.len(row), self.len(column));
+        let args = PackArgs { from, row: stride, table: table.unwrap_or(nowhere), into, rows, columns };
+        pack::call(&mut self.e, piece, &args);
+        Ok(())
+    }
+
+    fn rows_operand(&mut self, product: &Product<'f>) -> Result<Operand, Limit> {
+        if product.a_in_place(self.facts) {
+            return self.tensor_operand(product.a);
+        }
+        let tile = self.tile(self.facts.resolve(product.a))?.clone();
+        match self.storage.scratch(Scratch::Rows(product.result)).cloned() {
+            Some(rows) => {
+                self.copy_tile(&tile, &rows)?;
+                Ok(self.tile_operand(&rows))
+            }
+            None => Ok(self.tile_operand(&tile)),
+        }
+    }
+
+    fn packed_operand(&mut self, product: &Product<'f>) -> Result<Operand, Limit> {
+        if product.b_in_place(self.facts) {
+            return self.tensor_operand(product.b);
+        }
+        let tile = self.tile(self.facts.resolve(product.b))?.clone();
+        Ok(self.tile_operand(&tile))
+    }
+
+    fn tensor_operand(&mut self, value: Value) -> Result<Operand, Limit> {
+        let Some(load) = self.facts.plain_load(value) else { return Err(self.bug("an operand is no load")) };
+        debug_assert!(matches!(load.op, Op::Load(..)));
+        let (base, along) = self.opened(load)?.parts();
+        Ok(Operand { base, dtype: self.facts.dtype(value), along })
+    }
+
+    fn tile_operand(&mut self, tile: &Tile) -> Operand {
+        let base = self.tile_address(tile.offset);
+        let along = tile.dims.iter().map(|d| (*d, self.e.int(tile.step(*d)), None)).collect();
+        // Small floats are held as f32 in the arena.
+        Operand { base, dtype: DType::F32, along }
+    }
+}

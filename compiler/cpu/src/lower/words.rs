@@ -1,0 +1,95 @@
+//! The words of a launch: which number stands where. Both the packing and the code that reads them ask here.
+
+use pantile_ir::{DimId, ExtentId, Func, OrderId, ParamId, ParamKind};
+
+use crate::kernel::{Arg, Launch};
+
+/// Where each number of a launch stands, in words. Word 0 is the variant of the code.
+#[derive(Clone, Debug)]
+pub struct Words {
+    params: Vec<usize>,
+    extents: usize,
+    dims: Vec<Option<usize>>,
+    orders: usize,
+    len: usize,
+}
+
+impl Words {
+    /// The layout for a function.
+    pub fn new(func: &Func) -> Self {
+        let mut len = 1;
+        let mut take = |n: usize| {
+            len += n;
+            len - n
+        };
+        let params = func
+            .params
+            .iter()
+            .map(|p| match &p.kind {
+                ParamKind::Scalar(..) => take(1),
+                ParamKind::Tensor(_, axes) => take(1 + axes.len()),
+                ParamKind::Mask(_) => take(3),
+            })
+            .collect();
+        let extents = take(func.extents.len());
+        let dims = func.dims.iter().map(|d| d.order.map(|_| take(3))).collect();
+        let orders = take(func.orders.len());
+        Self { params, extents, dims, orders, len }
+    }
+
+    /// The byte offset of a parameter's words: the scalar; data pointer, then strides in elements; bits, count, list.
+    pub fn param(&self, param: ParamId, n: usize) -> i32 {
+        8 * (self.params[param.index()] + n) as i32
+    }
+
+    /// The byte offset of an extent.
+    pub fn extent(&self, extent: ExtentId) -> i32 {
+        8 * (self.extents + extent.index()) as i32
+    }
+
+    /// The byte offset of an ordered dim's tables: elements, positions, lengths.
+    pub fn table(&self, dim: DimId, n: usize) -> i32 {
+        8 * (self.dims[dim.index()].unwrap_or(0) + n) as i32
+    }
+
+    /// The byte offset of an order's elements by position.
+    pub fn order(&self, order: OrderId) -> i32 {
+        8 * (self.orders + order.index()) as i32
+    }
+
+    /// The words of a launch.
+    pub fn pack(&self, func: &Func, launch: &Launch<'_>, variant: u64) -> Vec<u64> {
+        let mut words = vec![0; self.len];
+        words[0] = variant;
+        for (at, arg) in self.params.iter().zip(launch.args) {
+            match arg {
+                Arg::Scalar(bits) => words[*at] = *bits,
+                Arg::Tensor { data, strides } => {
+                    words[*at] = data.expose_provenance() as u64;
+                    for (word, stride) in words[at + 1..].iter_mut().zip(strides) {
+                        *word = *stride as u64;
+                    }
+                }
+                Arg::Mask { bits, count, list } => {
+                    words[*at] = bits.expose_provenance() as u64;
+                    words[at + 1] = count.expose_provenance() as u64;
+                    words[at + 2] = list.expose_provenance() as u64;
+                }
+            }
+        }
+        for (word, extent) in words[self.extents..].iter_mut().zip(launch.extents) {
+            *word = *extent as u64;
+        }
+        for (at, table) in self.dims.iter().zip(launch.tables) {
+            if let (Some(at), Some(table)) = (at, table) {
+                words[*at] = table.elem.as_ptr().expose_provenance() as u64;
+                words[at + 1] = table.pos.as_ptr().expose_provenance() as u64;
+                words[at + 2] = table.len.as_ptr().expose_provenance() as u64;
+            }
+        }
+        for (n, order) in launch.orders.iter().enumerate().take(func.orders.len()) {
+            words[self.orders + n] = order.as_ptr().expose_provenance() as u64;
+        }
+        words
+    }
+}
