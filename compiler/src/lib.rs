@@ -5,11 +5,17 @@
 
 mod bindings;
 mod check;
+mod elaborate;
 mod infer;
+mod module;
+mod plan;
 mod signature;
 
 pub use bindings::Bindings;
+pub use check::tune::Tune;
 pub use infer::{ArgShape, InferError, Inferred, infer};
+pub use module::{Loaded, Module};
+pub use plan::{Buffer, BufferKind, Note, Plan, PlanArg, PlanBindings, Role, Step};
 pub use signature::{
     AxisInfo, ElementType, ExtentInfo, GenericInfo, GenericKind, OrderParamInfo, OrderSignature, ParamInfo, ParamType,
     Signature, Size,
