@@ -1,0 +1,478 @@
+//! Calls in a pipeline: which callee, which argument is which, orders, `permute` and `unpermute`, pipelines inlined.
+//! Kernels are launched by `launch.rs`.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use pantile_diag::{Code, Diagnostic, Span};
+use pantile_ir::{DType, Order};
+use pantile_syntax::ast::{Arg, Expr, ExprKind, Ident, OrderItem, PipelineItem};
+
+use super::frame::Frame;
+use super::planner::{OrderRow, Planner, poisoned};
+use super::view::{AxisState, Value, View, Walk, same_order};
+use crate::check::constant::Const;
+use crate::check::host::{Host, HostValue};
+use crate::check::program::{ItemRef, nearest};
+use crate::check::signature;
+use crate::signature::{ElementType, GenericKind, ParamInfo, ParamType, Signature};
+use crate::{ArgShape, Bindings, elaborate, infer};
+
+/// How deep pipelines may call pipelines.
+const MAX_DEPTH: usize = 32;
+
+/// The arguments of a call, by parameter.
+pub(super) struct Bound<'p> {
+    /// One a parameter, with where it was written; `None`: its default.
+    pub(super) values: Vec<Option<(Value<'p>, Span)>>,
+    /// Constants fixed in the call.
+    pub(super) fixed: Bindings,
+}
+
+impl<'p> Planner<'p, '_> {
+    /// The value of a call; `None` after an error has been said.
+    pub(super) fn call(
+        &mut self,
+        frame: &mut Frame<'p>,
+        name: &Ident,
+        consts: &[(Ident, Expr)],
+        args: &[Arg],
+        expr: &Expr,
+    ) -> Option<Value<'p>> {
+        match self.program.lookup(frame.file, &name.node) {
+            Some(ItemRef::Kernel(item)) => {
+                let signature = signature::kernel(self.program, item, self.diags)?;
+                let bound = self.arguments(frame, &signature, consts, args, expr.span)?;
+                self.launch(item, &signature, bound, expr.span)
+            }
+            Some(ItemRef::Pipeline(item)) => self.inline(frame, item, consts, args, expr.span),
+            Some(ItemRef::Order(item)) => self.walk(frame, item, args, expr.span),
+            Some(ItemRef::Fn(_) | ItemRef::Const(_)) => self.scalar(frame, expr),
+            None => match name.node.as_str() {
+                "permute" => self.permute(frame, args, expr.span, false),
+                "unpermute" => self.permute(frame, args, expr.span, true),
+                _ => self.scalar(frame, expr),
+            },
+        }
+    }
+
+    /// Evaluates all arguments, then sorts them by parameter.
+    pub(super) fn arguments(
+        &mut self,
+        frame: &mut Frame<'p>,
+        callee: &Signature,
+        consts: &[(Ident, Expr)],
+        args: &[Arg],
+        span: Span,
+    ) -> Option<Bound<'p>> {
+        let fixed = self.constants(frame, callee, consts);
+        let mut values: Vec<Option<(Value<'p>, Span)>> = vec![None; callee.params.len()];
+        let (mut next, mut ok) = (0, true);
+        for arg in args {
+            let (place, e) = match arg {
+                Arg::Value(e) => {
+                    next += 1;
+                    (Some(next - 1), e)
+                }
+                Arg::Named(name, e) => (self.parameter(callee, name), e),
+                Arg::At(e) | Arg::Via(_, e) => {
+                    self.error(Code::E0305, e.span, "this argument needs `permute` or `unpermute`", "not a value");
+                    ok = false;
+                    continue;
+                }
+                Arg::Over(_, span) | Arg::As(_, span) => {
+                    let message = format!("`{}` takes values only", callee.name);
+                    self.error(Code::E0305, *span, message, "not a value");
+                    ok = false;
+                    continue;
+                }
+            };
+            let value = self.eval(frame, e);
+            match (value, place.and_then(|p| values.get_mut(p))) {
+                (Some(value), Some(slot @ None)) => *slot = Some((value, e.span)),
+                (Some(_), Some(Some((_, first)))) => {
+                    let error = Diagnostic::error(Code::E0305, e.span, "this argument is given twice", "again here");
+                    let error = error.with_label(*first, "given here");
+                    self.diags.push(error);
+                    ok = false;
+                }
+                (None, _) => ok = false,
+                (Some(_), None) => ok &= place.is_some_and(|p| p >= callee.params.len()),
+            }
+        }
+        let missing: Vec<&str> = callee
+            .params
+            .iter()
+            .zip(&values)
+            .filter(|(param, value)| value.is_none() && param.default.is_none())
+            .map(|(param, _)| param.name.as_str())
+            .collect();
+        if next > callee.params.len() || (ok && !missing.is_empty()) {
+            let takes: Vec<String> = callee.params.iter().map(|p| format!("{}: {}", p.name, p.ty)).collect();
+            let label = match missing[..] {
+                [] => format!("takes {} arguments, not {next}", takes.len()),
+                _ => format!("without {}", missing.join(", ")),
+            };
+            let message = format!("`{}` is called with the wrong arguments", callee.name);
+            let error = Diagnostic::error(Code::E0305, span, message, label).with_label(callee.span, "defined here");
+            self.diags.push(error.with_help(format!("it takes ({})", takes.join(", "))));
+            ok = false;
+        }
+        Some(Bound { values, fixed: fixed? }).filter(|_| ok)
+    }
+
+    fn parameter(&mut self, callee: &Signature, name: &Ident) -> Option<usize> {
+        let place = callee.params.iter().position(|p| p.name == name.node);
+        if place.is_none() {
+            let message = format!("`{}` has no parameter `{}`", callee.name, name.node);
+            let error = Diagnostic::error(Code::E0305, name.span, message, "no such parameter");
+            let known = callee.params.iter().map(|p| p.name.as_str());
+            self.diags.push(match nearest(&name.node, known) {
+                Some(close) => error.with_help(format!("did you mean `{close}`?")),
+                None => error.with_label(callee.span, "defined here"),
+            });
+        }
+        place
+    }
+
+    /// `<BQ = 64, T = f32>`.
+    fn constants(&mut self, frame: &Frame<'p>, callee: &Signature, consts: &[(Ident, Expr)]) -> Option<Bindings> {
+        let mut fixed = Bindings::default();
+        let mut ok = true;
+        for (name, e) in consts {
+            match callee.generic(&name.node).map(|g| g.kind) {
+                Some(GenericKind::DType(_)) => match dtype(frame, e) {
+                    Some(dtype) => drop(fixed.dtypes.insert(name.node.clone(), dtype)),
+                    None => {
+                        self.error(Code::E0301, e.span, format!("`{}` is a dtype", name.node), "not a dtype");
+                        ok = false;
+                    }
+                },
+                Some(GenericKind::Int(_)) if poisoned(frame, e) => ok = false,
+                Some(GenericKind::Int(_)) => {
+                    let names = |name: &str| frame.host_value(name);
+                    match Host::new(self.program, frame.file, &names).eval_int(e, self.diags) {
+                        Some(n) => drop(fixed.ints.insert(name.node.clone(), n)),
+                        None => ok = false,
+                    }
+                }
+                None => {
+                    let message = format!("`{}` has no constant `{}`", callee.name, name.node);
+                    let known: Vec<&str> = callee.generics.iter().map(|g| g.name.as_str()).collect();
+                    let error = Diagnostic::error(Code::E0305, name.span, message, "no such constant");
+                    let error = error.with_label(callee.span, "defined here");
+                    self.diags.push(if known.is_empty() {
+                        error
+                    } else {
+                        error.with_help(format!("it has {}", known.join(", ")))
+                    });
+                    ok = false;
+                }
+            }
+        }
+        ok.then_some(fixed)
+    }
+
+    /// The shapes of a call's arguments: scalars converted to what the parameters are.
+    pub(super) fn shapes(&mut self, callee: &Signature, bound: &Bound<'p>, span: Span) -> Option<Vec<ArgShape>> {
+        let mut shapes = Vec::new();
+        for (param, value) in callee.params.iter().zip(&bound.values) {
+            let shape = match (value, param.default) {
+                (Some((Value::Tensor(view), _)), _) => {
+                    Some(ArgShape::Tensor { dtype: view.dtype, shape: view.shape() })
+                }
+                (Some((Value::Mask(mask), _)), _) => Some(ArgShape::Mask { shape: mask.shape.clone() }),
+                (Some((Value::Scalar(x), at)), _) => self.scalar_argument(callee, bound, param, *x, *at),
+                (Some((value @ (Value::Walk(_) | Value::Tuple(_) | Value::DType(_)), at)), _) => {
+                    let message = format!("`{}` must be {}, not {}", param.name, param.ty.describe(), value.describe());
+                    self.error(Code::E0305, *at, message, value.describe());
+                    None
+                }
+                (Some((Value::Poison, _)), _) => None,
+                (None, Some((dtype, value))) => Some(ArgShape::Scalar { dtype, value }),
+                (None, None) => {
+                    self.error(Code::E0305, span, format!("`{}` is missing", param.name), "called here");
+                    None
+                }
+            };
+            shapes.push(shape);
+        }
+        shapes.into_iter().collect()
+    }
+
+    fn scalar_argument(
+        &mut self,
+        callee: &Signature,
+        bound: &Bound<'p>,
+        param: &ParamInfo,
+        x: Const,
+        span: Span,
+    ) -> Option<ArgShape> {
+        let dtype = match &param.ty {
+            ParamType::Int => match x {
+                Const::Int(_) => DType::I64,
+                Const::Float(_) => DType::F64,
+                Const::Typed(dtype, _) => dtype,
+            },
+            ParamType::Scalar(ElementType::Fixed(dtype)) => *dtype,
+            ParamType::Scalar(ElementType::Generic(name)) => {
+                x.dtype().or_else(|| generic_dtype(callee, bound, name)).unwrap_or(DType::F32)
+            }
+            ParamType::Tensor(..) | ParamType::Mask(_) => x.dtype().unwrap_or(DType::F64),
+        };
+        match x.convert(dtype) {
+            Ok(value) => Some(ArgShape::Scalar { dtype, value }),
+            Err(why) => {
+                let message = format!("`{}` of `{}` is {}: {why}", param.name, callee.name, param.ty);
+                let error = Diagnostic::error(why.code(), span, message, format!("this is {}", x.describe()));
+                let error = error.with_label(param.span, "declared here");
+                self.diags.push(error.with_help(format!("convert it: `… as {dtype}`")));
+                None
+            }
+        }
+    }
+
+    /// A pipeline called by a pipeline: its steps become the caller's.
+    fn inline(
+        &mut self,
+        frame: &mut Frame<'p>,
+        item: &'p PipelineItem,
+        consts: &[(Ident, Expr)],
+        args: &[Arg],
+        span: Span,
+    ) -> Option<Value<'p>> {
+        if self.depth >= MAX_DEPTH {
+            let message = format!("`{}` calls itself", item.name.node);
+            self.error(Code::E0602, span, message, "pipelines are inlined, so they cannot recur");
+            return None;
+        }
+        let signature = signature::pipeline(self.program, item, self.diags)?;
+        let bound = self.arguments(frame, &signature, consts, args, span)?;
+        let shapes = self.shapes(&signature, &bound, span)?;
+        let bindings = match infer(&signature, &shapes, &bound.fixed) {
+            Ok(inferred) => inferred.bindings,
+            Err(why) => {
+                let error = Diagnostic::error(Code::E0602, span, why.to_string(), "in this call");
+                self.diags.push(error.with_label(signature.span, "defined here"));
+                return None;
+            }
+        };
+        let is_int = |n: usize| matches!(signature.params[n].ty, ParamType::Int);
+        let values = bound.values.into_iter().zip(&shapes).enumerate().map(|(n, (value, shape))| match (value, shape) {
+            (_, ArgShape::Scalar { dtype, value }) if is_int(n) => Value::Scalar(Const::Typed(*dtype, *value).cast_int()),
+            (_, ArgShape::Scalar { dtype, value }) => Value::Scalar(Const::Typed(*dtype, *value)),
+            (Some((value, _)), ArgShape::Tensor { .. } | ArgShape::Mask { .. }) => value,
+            (None, ArgShape::Tensor { .. } | ArgShape::Mask { .. }) => Value::Poison,
+        });
+        let mut inner = self.frame(item, &signature, bindings, values.collect());
+        self.depth += 1;
+        self.body(&mut inner, &item.body);
+        self.depth -= 1;
+        let outs: Vec<Value<'p>> = self.assigned(item, inner)?.into_iter().map(|(_, value)| value).collect();
+        Some(one_or_tuple(outs))
+    }
+
+    /// An order with its arguments.
+    fn walk(&mut self, frame: &mut Frame<'p>, item: &'p OrderItem, args: &[Arg], span: Span) -> Option<Value<'p>> {
+        let order = signature::order(self.program, item, self.diags)?;
+        let mut values: BTreeMap<String, i64> = BTreeMap::new();
+        let mut ok = true;
+        for (n, arg) in args.iter().enumerate() {
+            let (name, e) = match arg {
+                Arg::Value(e) => (order.params.get(n).map(|p| p.name.clone()), e),
+                Arg::Named(name, e) => (Some(name.node.clone()), e),
+                Arg::At(e) | Arg::Via(_, e) => (None, e),
+                Arg::Over(_, at) | Arg::As(_, at) => {
+                    self.error(Code::E0305, *at, format!("`{}` takes numbers", order.name), "not a number");
+                    return None;
+                }
+            };
+            let param = name.and_then(|name| order.params.iter().find(|p| p.name == name));
+            let Some(param) = param.filter(|p| !values.contains_key(&p.name)) else {
+                let takes: Vec<&str> = order.params.iter().map(|p| p.name.as_str()).collect();
+                let message = format!("`{}` takes ({})", order.name, takes.join(", "));
+                let error = Diagnostic::error(Code::E0305, e.span, message, "not one of these, or given twice");
+                self.diags.push(error.with_label(order.span, "defined here"));
+                return None;
+            };
+            if poisoned(frame, e) {
+                return None;
+            }
+            let names = |name: &str| frame.host_value(name);
+            let mut host = Host::new(self.program, frame.file, &names);
+            let value =
+                if param.is_bool { host.eval_bool(e, self.diags).map(i64::from) } else { host.eval_int(e, self.diags) };
+            match value {
+                Some(value) => drop(values.insert(param.name.clone(), value)),
+                None => ok = false,
+            }
+        }
+        for param in &order.params {
+            match param.default {
+                Some(default) => drop(values.entry(param.name.clone()).or_insert(default)),
+                None if values.contains_key(&param.name) || !ok => {}
+                None => {
+                    let message = format!("`{}` needs `{}`", order.name, param.name);
+                    let error = Diagnostic::error(Code::E0305, span, message, "missing here");
+                    self.diags.push(error.with_label(order.span, "defined here"));
+                    ok = false;
+                }
+            }
+        }
+        if !ok {
+            return None;
+        }
+        let length = match &item.length {
+            Some(e) => Some(self.order_length(item, &order.params, &values, e)?),
+            None => None,
+        };
+        Some(Value::Walk(Walk { item, args: values, length }))
+    }
+
+    fn order_length(
+        &mut self,
+        item: &OrderItem,
+        params: &[crate::signature::OrderParamInfo],
+        values: &BTreeMap<String, i64>,
+        e: &Expr,
+    ) -> Option<i64> {
+        let names = |name: &str| {
+            let param = params.iter().find(|p| p.name == name)?;
+            let value = *values.get(name)?;
+            Some(HostValue::Const(if param.is_bool { (value != 0).into() } else { Const::Int(value) }))
+        };
+        Host::new(self.program, item.name.span.file, &names).eval_int(e, self.diags)
+    }
+
+    /// The order that walks an extent of `size` elements.
+    fn order(&mut self, walk: &Walk<'p>, size: i64) -> Option<Arc<Order>> {
+        let known = self
+            .orders
+            .iter()
+            .find(|row| row.item == walk.item.span && row.args == walk.args && row.extent == size)
+            .map(|row| row.order.clone());
+        if known.is_some() {
+            return known;
+        }
+        let order = Arc::new(elaborate::order(self.program, walk.item, &walk.args, size, self.diags)?);
+        let (item, args) = (walk.item.span, walk.args.clone());
+        self.orders.push(OrderRow { item, args, extent: size, order: order.clone() });
+        Some(order)
+    }
+
+    /// `permute(x, N via walk)` and its inverse.
+    fn permute(&mut self, frame: &mut Frame<'p>, args: &[Arg], span: Span, inverse: bool) -> Option<Value<'p>> {
+        let name = if inverse { "unpermute" } else { "permute" };
+        let [Arg::Value(x), Arg::Via(extent, via)] = args else {
+            let message = format!("`{name}` takes a tensor, and an extent with an order");
+            let error = Diagnostic::error(Code::E0305, span, message, "wrong arguments");
+            self.diags.push(error.with_help(format!("write `{name}(x, N via order(…))`")));
+            return None;
+        };
+        let (value, walk) = (self.eval(frame, x), self.eval(frame, via));
+        let (view, walk) = match (value?, walk?) {
+            (Value::Tensor(view), Value::Walk(walk)) => (view, walk),
+            (Value::Tensor(_), other) => {
+                let message = format!("an order must stand after `via`, not {}", other.describe());
+                self.error(Code::E0602, via.span, message, other.describe());
+                return None;
+            }
+            (other, _) => {
+                let message = format!("`{name}` takes a tensor, not {}", other.describe());
+                self.error(Code::E0602, x.span, message, other.describe());
+                return None;
+            }
+        };
+        let Some(axis) = view.axes.iter().position(|a| a.name.as_deref() == Some(&extent.node)) else {
+            let names: Vec<&str> = view.axes.iter().map(|a| a.name.as_deref().unwrap_or("_")).collect();
+            let message = format!("this tensor has no axis `{}`", extent.node);
+            let error = Diagnostic::error(Code::E0602, extent.span, message, "no such axis");
+            self.diags.push(error.with_label(x.span, format!("its axes are [{}]", names.join(", "))));
+            return None;
+        };
+        let view = if inverse {
+            let elements = frame.bindings.extents.get(&extent.node).copied();
+            self.unpermuted(view, axis, &walk, elements, span)
+        } else {
+            self.permuted(view, axis, &walk, span)
+        };
+        view.map(Value::Tensor)
+    }
+
+    fn permuted(&mut self, view: View, axis: usize, walk: &Walk<'p>, span: Span) -> Option<View> {
+        let mut view = match view.axes[axis].state {
+            AxisState::Plain => view,
+            AxisState::Walked(_) | AxisState::Padded { .. } => self.copied(&view, axis, "permuted twice", span)?,
+        };
+        let size = view.axes[axis].size;
+        if let AxisState::Padded { .. } = view.axes[axis].state {
+            self.error(Code::E0602, span, "a tensor permuted with padding cannot be permuted again", "permuted here");
+            return None;
+        }
+        let order = self.order(walk, size)?;
+        if order.len < size || (order.len != size && !order.holes) {
+            let message = format!("`{}` has {} positions, but the axis has {size} elements", order.name, order.len);
+            let error = Diagnostic::error(Code::E0602, span, message, "permuted here");
+            self.diags.push(error.with_label(walk.item.name.span, "the order"));
+            return None;
+        }
+        view.axes[axis].state = AxisState::Walked(order);
+        Some(view)
+    }
+
+    fn unpermuted(
+        &mut self,
+        mut view: View,
+        axis: usize,
+        walk: &Walk<'p>,
+        elements: Option<i64>,
+        span: Span,
+    ) -> Option<View> {
+        let size = view.axes[axis].size;
+        if let AxisState::Walked(order) = view.axes[axis].state.clone() {
+            let wanted = self.order(walk, size)?;
+            if same_order(&order, &wanted) {
+                view.axes[axis].state = AxisState::Plain;
+                return Some(view);
+            }
+            view = self.copied(&view, axis, "seen through one order and put back through another", span)?;
+        }
+        let size = view.axes[axis].size;
+        let order = self.order(walk, elements.unwrap_or(size))?;
+        let fits = match &view.axes[axis].state {
+            AxisState::Padded { order: made, .. } => same_order(made, &order),
+            AxisState::Plain => order.len == size && !order.holes,
+            AxisState::Walked(_) => false,
+        };
+        if !fits {
+            let message = format!("this tensor does not lie in the order `{}`", order.name);
+            let error = Diagnostic::error(Code::E0602, span, message, "cannot be put back");
+            self.diags.push(error.with_help("`unpermute` undoes a `permute` by the same order of the same extent"));
+            return None;
+        }
+        let back = if order.holes { elements.unwrap_or(size) } else { size };
+        self.put_back(&view, axis, order, back, span)
+    }
+}
+
+/// The outputs of a call as one value.
+pub(super) fn one_or_tuple(mut outs: Vec<Value<'_>>) -> Value<'_> {
+    if outs.len() == 1 { outs.pop().unwrap_or(Value::Poison) } else { Value::Tuple(outs) }
+}
+
+fn dtype(frame: &Frame<'_>, e: &Expr) -> Option<DType> {
+    let ExprKind::Name(name) = &e.kind else { return None };
+    frame.bindings.dtypes.get(name).copied().or_else(|| DType::from_str(name).ok())
+}
+
+/// The dtype that a call's tensors, or its constants, give a generic.
+fn generic_dtype(callee: &Signature, bound: &Bound<'_>, name: &str) -> Option<DType> {
+    let tensors = callee.params.iter().zip(&bound.values).find_map(|(param, value)| match (&param.ty, value) {
+        (ParamType::Tensor(ElementType::Generic(g), _), Some((Value::Tensor(view), _))) if g == name => {
+            Some(view.dtype)
+        }
+        _ => None,
+    });
+    bound.fixed.dtypes.get(name).copied().or(tensors)
+}
