@@ -14,18 +14,32 @@ pub const MAX_DEPTH: usize = 200;
 struct Balancer<'t, 'd> {
     out: Vec<Lexeme<'t>>,
     open: Vec<Lexeme<'t>>,
+    /// The indents of the lines on which the open brackets stand.
+    indents: Vec<u32>,
+    /// The indent of this line.
+    indent: u32,
+    /// A brace, and the one that closes it but is indented otherwise.
+    misfit: Option<(Lexeme<'t>, Lexeme<'t>)>,
     diagnostics: &'d mut Diagnostics,
 }
 
 /// The tokens with matching brackets.
 pub fn balance<'t>(lexemes: Vec<Lexeme<'t>>, diagnostics: &mut Diagnostics) -> Vec<Lexeme<'t>> {
-    let mut balancer = Balancer { out: Vec::with_capacity(lexemes.len()), open: Vec::new(), diagnostics };
+    let mut balancer = Balancer {
+        out: Vec::with_capacity(lexemes.len()),
+        open: Vec::new(),
+        indents: Vec::new(),
+        indent: 0,
+        misfit: None,
+        diagnostics,
+    };
     for (at, lexeme) in lexemes.iter().enumerate() {
         let next = lexemes.get(at + 1).map(|l| l.token);
         balancer.take(*lexeme, next);
     }
-    let end = lexemes.last().map(|l| end_of(l.span)).unwrap_or_default();
-    balancer.close_all(end);
+    if let Some(last) = lexemes.last() {
+        balancer.close_all(Lexeme::made(last.token, end_of(last.span)));
+    }
     balancer.out
 }
 
@@ -41,14 +55,22 @@ pub fn closer(token: &Token) -> Option<Token<'static>> {
 
 impl<'t> Balancer<'t, '_> {
     fn take(&mut self, lexeme: Lexeme<'t>, next: Option<Token<'t>>) {
+        self.indent = lexeme.indent.unwrap_or(self.indent);
         match lexeme.token {
-            Token::LParen | Token::LBracket | Token::LBrace => self.open.push(lexeme),
+            Token::LParen | Token::LBracket | Token::LBrace => {
+                self.open.push(lexeme);
+                self.indents.push(self.indent);
+            }
             Token::RBrace => {
                 if !self.open.iter().any(|l| l.token == Token::LBrace) {
                     return self.report_stray(lexeme);
                 }
                 self.close_to_brace(lexeme);
-                self.open.pop();
+                if let (Some(opener), indent) = self.pop()
+                    && lexeme.indent.is_some_and(|own| own != indent)
+                {
+                    self.misfit.get_or_insert((opener, lexeme));
+                }
             }
             Token::RParen | Token::RBracket => return self.close(lexeme),
             Token::Semi | Token::Arrow => {
@@ -67,6 +89,10 @@ impl<'t> Balancer<'t, '_> {
         self.out.push(lexeme);
     }
 
+    fn pop(&mut self) -> (Option<Lexeme<'t>>, u32) {
+        (self.open.pop(), self.indents.pop().unwrap_or_default())
+    }
+
     fn in_header(&self) -> bool {
         let kernel = self.out.first().is_some_and(|l| l.token == Token::Kernel);
         kernel && !self.open.iter().any(|l| l.token == Token::LBrace)
@@ -74,7 +100,7 @@ impl<'t> Balancer<'t, '_> {
 
     fn insert(&mut self, token: Token<'static>) {
         let span = self.out.last().map(|l| end_of(l.span)).unwrap_or_default();
-        self.out.push(Lexeme { token, span, new_line: false });
+        self.out.push(Lexeme::made(token, span));
     }
 
     /// `)` or `]`.
@@ -83,15 +109,13 @@ impl<'t> Balancer<'t, '_> {
         let matching = inner.clone().position(|l| closer(&l.token) == Some(lexeme.token));
         match (matching, inner.count()) {
             (Some(above), _) => {
-                for _ in 0..above {
-                    self.close_unclosed(lexeme);
-                }
-                self.open.pop();
+                self.close_unclosed(above, lexeme);
+                self.pop();
                 self.out.push(lexeme);
             }
             (None, 0) => self.report_stray(lexeme),
             (None, _) => {
-                if let Some(opener) = self.open.pop() {
+                if let (Some(opener), _) = self.pop() {
                     let (found, wrote) = (lexeme.token.describe(), opener.token.describe());
                     let expected = closer(&opener.token).unwrap_or(Token::RParen);
                     self.diagnostics.push(
@@ -112,29 +136,25 @@ impl<'t> Balancer<'t, '_> {
 
     /// Closes what is open inside the innermost `{`, because `at` cannot stand there.
     fn close_to_brace(&mut self, at: Lexeme<'t>) -> bool {
-        let mut any = false;
-        while self.open.last().is_some_and(|l| l.token != Token::LBrace) {
-            self.close_unclosed(at);
-            any = true;
-        }
-        any
+        let count = self.open.iter().rev().take_while(|l| l.token != Token::LBrace).count();
+        self.close_unclosed(count, at);
+        count > 0
     }
 
-    fn close_unclosed(&mut self, at: Lexeme<'t>) {
-        let Some(opener) = self.open.pop() else { return };
-        let close = closer(&opener.token).unwrap_or(Token::RParen);
+    /// Closes the innermost `count` brackets before `at`; one report speaks for all.
+    fn close_unclosed(&mut self, count: usize, at: Lexeme<'t>) {
         let missing = self.out.last().map(|l| end_of(l.span)).unwrap_or(at.span);
-        self.report_unclosed(opener, Some((missing, close)));
-        self.insert(close);
-    }
-
-    fn report_unclosed(&mut self, opener: Lexeme<'t>, missing: Option<(Span, Token<'static>)>) {
-        let message = format!("{} is never closed", opener.token.describe());
-        let diagnostic = Diagnostic::error(Code::E0002, opener.span, message, "opened here");
-        self.diagnostics.push(match missing {
-            Some((span, close)) => diagnostic.with_label(span, format!("{} may be missing here", close.describe())),
-            None => diagnostic,
-        });
+        let mut report: Option<Diagnostic> = None;
+        for _ in 0..count {
+            let (Some(opener), _) = self.pop() else { break };
+            let close = closer(&opener.token).unwrap_or(Token::RParen);
+            report = Some(match report {
+                Some(report) => report.with_label(opener.span, "nor is this"),
+                None => unclosed(opener).with_label(missing, format!("{} may be missing here", close.describe())),
+            });
+            self.insert(close);
+        }
+        report.into_iter().for_each(|r| self.diagnostics.push(r));
     }
 
     fn report_stray(&mut self, lexeme: Lexeme<'t>) {
@@ -143,18 +163,27 @@ impl<'t> Balancer<'t, '_> {
     }
 
     /// At the end of the item.
-    fn close_all(&mut self, end: Span) {
-        // One that is open keeps all outside it open: the innermost brace speaks for the others.
-        let mut said = false;
-        while let Some(opener) = self.open.pop() {
-            let close = closer(&opener.token).unwrap_or(Token::RBrace);
-            if !said {
-                self.report_unclosed(opener, (opener.token != Token::LBrace).then_some((end, close)));
-            }
-            said |= opener.token == Token::LBrace;
-            self.insert(close);
+    fn close_all(&mut self, end: Lexeme<'t>) {
+        self.close_to_brace(end);
+        // A brace that is open keeps all outside it open: one speaks for the others.
+        if let Some(opener) = self.open.last() {
+            self.diagnostics.push(match self.misfit {
+                Some((opener, close)) => {
+                    unclosed(opener).with_label(close.span, "this closes it, but is indented to close something else")
+                }
+                None => unclosed(*opener),
+            });
+        }
+        while self.pop().0.is_some() {
+            self.insert(Token::RBrace);
+            self.close_to_brace(end);
         }
     }
+}
+
+fn unclosed(opener: Lexeme) -> Diagnostic {
+    let message = format!("{} is never closed", opener.token.describe());
+    Diagnostic::error(Code::E0002, opener.span, message, "opened here")
 }
 
 /// The first token that stands too deep: brackets and operators make the tree deeper, `,` and `;` end an operand.

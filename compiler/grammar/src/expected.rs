@@ -8,7 +8,7 @@ pub struct Expected(Vec<String>);
 
 /// Signs worth naming, most telling first; operators are never listed.
 const SIGNS: &[&str] =
-    &[";", ")", "]", "}", ",", ">", "=", "->", "(", "[", "{", "<", ":", "::", "in", "grid", "..", "by", "else"];
+    &[";", ")", "]", "}", ",", ">", "=", "->", "(", "[", "{", "<", ":", "::", "in", "grid", "..", "by"];
 
 impl Expected {
     /// From the parser's list, in which terminals are quoted.
@@ -28,7 +28,7 @@ impl Expected {
 
     /// Whether an expression ended just before.
     pub fn after_operand(&self) -> bool {
-        self.has("*") && !self.has("integer")
+        self.has("or") && !self.has("float")
     }
 
     /// `an expression`, "`,` or `)`".
@@ -48,15 +48,31 @@ impl Expected {
         } else if self.has("string") {
             words.push("a string".into());
         }
-        let operand = self.has("float");
-        let closes = |sign: &str| matches!(sign, ")" | "]" | "}");
-        let signs = SIGNS.iter().filter(|s| self.has(s)).filter(|s| !operand || closes(s) && !self.has("let"));
+        let signs = SIGNS.iter().filter(|sign| self.has(sign) && self.worth(sign));
         words.extend(signs.take(4).map(|sign| format!("`{sign}`")));
         match words.as_slice() {
             [] if self.after_operand() => "an operator".into(),
             [] => self.0.first().map_or("the end".into(), |t| format!("`{t}`")),
             [one] => one.clone(),
             [rest @ .., last] => format!("{} or {last}", rest.join(", ")),
+        }
+    }
+}
+
+impl Expected {
+    /// Whether a sign that may stand here tells the reader something.
+    fn worth(&self, sign: &str) -> bool {
+        let closes = matches!(sign, ")" | "]" | "}");
+        if self.has("float") {
+            // Of what can follow nothing, only the end of the list.
+            return closes && !self.has("let");
+        }
+        match sign {
+            // Part of an operand that could go on, or of a name.
+            "(" | "[" | "<" | ">" => !self.after_operand(),
+            "=" => !self.has(";"),
+            "grid" | "by" | "in" => !self.has("name"),
+            _ => true,
         }
     }
 }
@@ -87,6 +103,26 @@ impl Place<'_> {
         });
         if name.is_some() {
             return name;
+        }
+        match self.before[0] {
+            Some(Token::Tensor) if expected.has("<") => return Some("a tensor's type is `tensor<f32>[N, D]`"),
+            Some(Token::Tile) if expected.has("<") => return Some("a tile's type is `tile<f32>{i, d}`"),
+            Some(Token::Str(_)) if expected.has("::") => {
+                return Some("name what is used: `use \"file.tile\"::{name};`");
+            }
+            Some(Token::In) if expected.has("[") && !expected.has("float") => {
+                return Some("values to try stand in brackets: `BQ in [64, 128];`");
+            }
+            _ => {}
+        }
+        if expected.has("->") {
+            return Some("outputs are named after the arguments: `-> (out: tensor<f32>[N])`; an order gives `-> int`");
+        }
+        if expected.has("..") && self.found == Some(Token::LBrace) {
+            return Some("a loop runs over `lo..hi`, an extent `B`, or blocks `M by BK`");
+        }
+        if expected.has("by") && self.group == Some(Token::LBracket) {
+            return Some("an axis is an extent, a number, or a number of blocks: `N`, `3`, `N by P`");
         }
         let reserved = self.found.is_some_and(|t| is_word(&t));
         if reserved && expected.has("name") && !expected.has("float") {

@@ -85,9 +85,11 @@ impl<'a, 't> Outline<'a, 't> {
         for i in self.level(within.clone(), Some(group)) {
             let ends = match self.token(i) {
                 Some(Token::Semi) => Some((i, i + 1)),
-                Some(Token::RBrace) if self.block_like(start) && self.token(i + 1) != Some(Token::Else) => {
-                    Some((i + 1, i + 1))
-                }
+                Some(Token::RBrace) if self.block_like(start) => match self.token(i + 1) {
+                    Some(Token::Else) => None,
+                    Some(Token::Semi) => Some((i + 1, i + 2)),
+                    Some(_) | None => Some((i + 1, i + 1)),
+                },
                 Some(Token::Let | Token::For | Token::Atomic) if i > start => Some((i, i)),
                 _ => None,
             };

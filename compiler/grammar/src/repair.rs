@@ -43,7 +43,9 @@ pub fn parse_item<'t>(
         };
         let fault = Fault { at, expected: Expected::new(&terminals), next };
         let (edit, report) = Repair { outline: Outline::new(&lexemes), lexemes: &lexemes, fault: &fault }.find();
+        let told = lexemes.get(at).is_some_and(|l| l.after_stray);
         if let Some((key, diagnostic)) = report
+            && !told
             && !said_in.contains(&key)
         {
             said_in.push(key);
@@ -51,9 +53,14 @@ pub fn parse_item<'t>(
         }
         let Edit { range, tokens } = edit?;
         let place = place_of(&lexemes, &range);
-        let new_line = !range.is_empty() && lexemes[range.start].new_line;
-        let meant = tokens.into_iter().enumerate();
-        lexemes.splice(range, meant.map(|(n, token)| Lexeme { token, span: place, new_line: new_line && n == 0 }));
+        let first = lexemes.get(range.start).filter(|_| !range.is_empty()).and_then(|l| l.indent);
+        let start = range.start;
+        let made: Vec<Lexeme> = tokens.into_iter().map(|token| Lexeme::made(token, place)).collect();
+        let any = !made.is_empty();
+        lexemes.splice(range, made);
+        if any {
+            lexemes[start].indent = first;
+        }
     }
     None
 }
@@ -273,7 +280,7 @@ impl<'t> Repair<'_, 't> {
     }
 
     fn on_new_line(&self) -> bool {
-        self.lexemes.get(self.fault.at).is_some_and(|l| l.new_line)
+        self.lexemes.get(self.fault.at).is_some_and(|l| l.indent.is_some())
     }
 
     /// A foreign word before the fault makes a missing comma unlikely.
@@ -289,7 +296,9 @@ impl<'t> Repair<'_, 't> {
         loop {
             let group = self.outline.group(place);
             let edit = match group {
-                Some(open) if self.outline.holds_statements(open) => self.replace_statement(open, place),
+                Some(open) if self.outline.holds_statements(open) => self
+                    .replace_statement(open, place)
+                    .or_else(|| self.swap(self.outline.inside(group), Token::BadStmt)),
                 Some(open) => self.replace_entry(self.outline.inside(group), Some(open), place),
                 None => return (self.replace_header(place), report),
             };
@@ -308,7 +317,10 @@ impl<'t> Repair<'_, 't> {
     fn unexpected(&self) -> Report {
         let at = self.fault.at;
         let group = self.outline.group(at);
-        let entry = self.outline.entry(self.outline.inside(group), group, at);
+        let entry = match group {
+            Some(open) if self.outline.holds_statements(open) => self.outline.statement(open, at),
+            Some(_) | None => self.outline.entry(self.outline.inside(group), group, at),
+        };
         let is_comparison =
             |t: &Token| matches!(t, Token::Lt | Token::Gt | Token::Le | Token::Ge | Token::Eq | Token::Ne);
         let place = Place {

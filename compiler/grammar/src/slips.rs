@@ -16,12 +16,11 @@ pub fn correct<'t>(lexemes: &[Lexeme<'t>], diagnostics: &mut Diagnostics) -> Vec
             Some(slip) => {
                 let span = lexemes[at].span.to(lexemes[at + slip.length - 1].span);
                 diagnostics.push(Diagnostic::error(Code::E0002, span, slip.message, slip.label).with_help(slip.help));
-                let new_line = |n: usize| n == 0 && lexemes[at].new_line;
-                out.extend(slip.meant.into_iter().enumerate().map(|(n, token)| Lexeme {
-                    token,
-                    span,
-                    new_line: new_line(n),
-                }));
+                let first = out.len();
+                out.extend(slip.meant.into_iter().map(|token| Lexeme::made(token, span)));
+                if let Some(replaced) = out.get_mut(first) {
+                    *replaced = Lexeme { token: replaced.token, span, ..lexemes[at] };
+                }
                 at += slip.length;
             }
             None => {

@@ -13,45 +13,163 @@ pub struct Lexeme<'t> {
     pub token: Token<'t>,
     /// Where.
     pub span: Span,
-    /// Whether it is the first on its line.
-    pub new_line: bool,
+    /// If it is the first on its line: the bytes before it on that line.
+    pub indent: Option<u32>,
+    /// Whether something just before it was reported and left out.
+    pub after_stray: bool,
+}
+
+impl<'t> Lexeme<'t> {
+    /// A token that was not written, at `span`.
+    pub fn made(token: Token<'t>, span: Span) -> Self {
+        Self { token, span, indent: None, after_stray: false }
+    }
 }
 
 /// The tokens of `text`; what is no token is reported, and stands as [`Token::BadExpr`] where it was meant as a value.
 pub fn lex(file: FileId, text: &str) -> (Vec<Lexeme<'_>>, Diagnostics) {
-    let mut diagnostics = Diagnostics::default();
+    let mut scanner = Scanner { file, text, lexemes: Vec::new(), stray: None, diagnostics: Diagnostics::default() };
     if u32::try_from(text.len()).is_err() {
         let span = Span::new(file, 0, 0);
-        diagnostics.push(Diagnostic::error(Code::E0001, span, "file is larger than 4 GiB", "not read"));
-        return (Vec::new(), diagnostics);
+        scanner.diagnostics.push(Diagnostic::error(Code::E0001, span, "file is larger than 4 GiB", "not read"));
+        return (Vec::new(), scanner.diagnostics);
     }
-    let mut lexemes: Vec<Lexeme> = Vec::new();
-    let mut stray: Option<Span> = None;
-    let mut previous_end = 0;
-    for (token, range) in Token::lexer(text).spanned() {
-        let span = Span::new(file, range.start, range.end);
-        let new_line = text[previous_end..range.start].contains('\n');
-        previous_end = range.end;
-        if token != Err(LexError::Character) {
-            report_stray(stray.take(), text, &mut diagnostics);
-        }
-        match token {
-            Ok(token) => lexemes.push(Lexeme { token, span, new_line }),
-            Err(LexError::Character) => match &mut stray {
-                Some(run) if run.end == span.start => run.end = span.end,
-                Some(_) | None => report_stray(stray.replace(span), text, &mut diagnostics),
-            },
-            Err(error) => {
-                diagnostics.push(malformed(error, span, text));
-                if !matches!(error, LexError::BlockComment | LexError::HashComment) {
-                    lexemes.push(Lexeme { token: Token::BadExpr, span, new_line });
-                }
+    let mut at = 0;
+    while at < text.len() {
+        at = scanner.scan_from(at);
+    }
+    scanner.end_stray();
+    resolve_words(&mut scanner.lexemes);
+    (scanner.lexemes, scanner.diagnostics)
+}
+
+struct Scanner<'t> {
+    file: FileId,
+    text: &'t str,
+    lexemes: Vec<Lexeme<'t>>,
+    /// Characters without meaning, not reported yet.
+    stray: Option<Span>,
+    diagnostics: Diagnostics,
+}
+
+impl<'t> Scanner<'t> {
+    /// Scans until something other than a token has been dealt with; where to go on.
+    fn scan_from(&mut self, from: usize) -> usize {
+        for (token, range) in Token::lexer(&self.text[from..]).spanned() {
+            let span = Span::new(self.file, from + range.start, from + range.end);
+            match token {
+                Ok(token) => self.push(token, span),
+                Err(error) => return self.recover(error, span),
             }
         }
+        self.text.len()
     }
-    report_stray(stray, text, &mut diagnostics);
-    resolve_words(&mut lexemes);
-    (lexemes, diagnostics)
+
+    fn push(&mut self, token: Token<'t>, span: Span) {
+        let after_stray = self.end_stray();
+        let start = span.start as usize;
+        let previous_end = self.lexemes.last().map_or(0, |l| l.span.end as usize);
+        let line = self.text[previous_end..start].rfind('\n').map(|newline| previous_end + newline + 1);
+        let first = line.or((previous_end == 0).then_some(0));
+        let indent = first.map(|line| (start - line) as u32);
+        self.lexemes.push(Lexeme { token, span, indent, after_stray });
+    }
+
+    /// Reports what is not a token, puts in what was meant, and says where to go on.
+    fn recover(&mut self, error: LexError, mut span: Span) -> usize {
+        match error {
+            LexError::Character => return self.character(span),
+            // What closes the call was probably not meant as text.
+            LexError::OpenString => span.end = span.start + kept_of_open_string(self.found(span)) as u32,
+            _ => {}
+        }
+        let diagnostic = malformed(error, span, self.found(span));
+        if matches!(error, LexError::BlockComment | LexError::HashComment) {
+            self.diagnostics.push(diagnostic);
+        } else {
+            self.push(Token::BadExpr, span);
+            self.diagnostics.push(diagnostic);
+        }
+        span.end as usize
+    }
+
+    /// A character that starts no token: a letter of a foreign alphabet, a look-alike of a sign, or a stray.
+    fn character(&mut self, mut span: Span) -> usize {
+        let Some(first) = self.found(span).chars().next() else { return span.end as usize };
+        if first.is_alphabetic() {
+            let touching =
+                self.lexemes.last().filter(|l| l.span.end == span.start && matches!(l.token, Token::Name(_)));
+            if let Some(start) = touching.map(|l| l.span.start) {
+                span.start = start;
+                self.lexemes.pop();
+            }
+            let rest = &self.text[span.start as usize..];
+            let length = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+            span.end = span.start + length as u32;
+            let name = &rest[..length];
+            self.push(Token::Name(name), span);
+            self.diagnostics.push(malformed(LexError::Letters, span, name));
+            return span.end as usize;
+        }
+        if let Some((token, help)) = look_alike(first) {
+            self.push(token, span);
+            let message = format!("unexpected character `{first}`");
+            self.diagnostics
+                .push(Diagnostic::error(Code::E0001, span, message, "not a sign of the language").with_help(help));
+            return span.end as usize;
+        }
+        match &mut self.stray {
+            Some(run) if run.end == span.start => run.end = span.end,
+            Some(_) | None => {
+                self.end_stray();
+                self.stray = Some(span);
+            }
+        }
+        span.end as usize
+    }
+
+    fn found(&self, span: Span) -> &'t str {
+        &self.text[span.start as usize..span.end as usize]
+    }
+
+    /// Reports stray characters; whether there were any.
+    fn end_stray(&mut self) -> bool {
+        let Some(span) = self.stray.take() else { return false };
+        let found = self.found(span);
+        let shown = || found.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect::<String>();
+        let (message, label) = match found.chars().count() {
+            1 => (format!("unexpected character `{}`", shown()), "this has no meaning here"),
+            2..=12 => (format!("unexpected characters `{}`", shown()), "these have no meaning here"),
+            count => (format!("{count} unexpected characters"), "these have no meaning here"),
+        };
+        let diagnostic = Diagnostic::error(Code::E0001, span, message, label);
+        self.diagnostics.push(match found.chars().next() {
+            Some('~') => diagnostic.with_help("write `not` for a bool"),
+            Some('`' | '“' | '”' | '\'') => diagnostic.with_help("strings are written with straight double quotes"),
+            Some(_) | None => diagnostic,
+        });
+        true
+    }
+}
+
+/// The sign that a character was probably meant as.
+fn look_alike(found: char) -> Option<(Token<'static>, &'static str)> {
+    match found {
+        '·' | '×' | '∗' => Some((Token::Star, "write `*`")),
+        '÷' => Some((Token::Slash, "write `/`")),
+        '−' | '–' | '—' => Some((Token::Minus, "write `-`")),
+        '≤' => Some((Token::Le, "write `<=`")),
+        '≥' => Some((Token::Ge, "write `>=`")),
+        '≠' => Some((Token::Ne, "write `!=`")),
+        '∞' => Some((Token::Name("inf"), "write `inf`")),
+        '→' => Some((Token::Arrow, "write `->`")),
+        _ => None,
+    }
+}
+
+/// How much of a string without its end was probably meant as text.
+fn kept_of_open_string(found: &str) -> usize {
+    found.trim_end_matches([')', ']', '}', ';', ',', ' ', '\t', '\r']).len().max(1)
 }
 
 /// `at` and `all` are keywords before an operand, `order` before `NAME (`; `<` opens constants before `NAME =`.
@@ -82,44 +200,7 @@ fn starts_operand(token: &Token) -> bool {
     )
 }
 
-fn report_stray(stray: Option<Span>, text: &str, diagnostics: &mut Diagnostics) {
-    let Some(span) = stray else { return };
-    let found = &text[span.start as usize..span.end as usize];
-    let (shown, label) = match found.chars().count() {
-        1 => (format!("unexpected character `{}`", found.escape_debug()), "this character"),
-        2..=12 => (format!("unexpected characters `{}`", found.escape_debug()), "these characters"),
-        count => (format!("{count} unexpected characters"), "these characters"),
-    };
-    let mut diagnostic = Diagnostic::error(Code::E0001, span, shown, format!("{label} has no meaning here"));
-    if label != "this character" {
-        diagnostic.primary.text = "these characters have no meaning here".into();
-    }
-    diagnostics.push(match slip(found) {
-        Some(help) => diagnostic.with_help(help),
-        None => diagnostic,
-    });
-}
-
-/// What was probably meant by characters that start no token.
-fn slip(found: &str) -> Option<&'static str> {
-    match found.chars().next()? {
-        '\'' | '`' | '“' | '”' => Some("strings are written with straight double quotes, `\"text\"`"),
-        '·' | '×' => Some("write `*`"),
-        '÷' => Some("write `/`"),
-        '−' | '–' | '—' => Some("write `-`"),
-        '≤' => Some("write `<=`"),
-        '≥' => Some("write `>=`"),
-        '≠' => Some("write `!=`"),
-        '∞' => Some("write `inf`"),
-        '→' => Some("write `->`"),
-        '~' => Some("write `not` for a bool"),
-        c if c.is_alphabetic() => Some("names are letters of the English alphabet, digits and `_`"),
-        _ => None,
-    }
-}
-
-fn malformed(error: LexError, span: Span, text: &str) -> Diagnostic {
-    let found = &text[span.start as usize..span.end as usize];
+fn malformed(error: LexError, span: Span, found: &str) -> Diagnostic {
     match error {
         LexError::Character | LexError::Number => {
             let message = format!("`{found}` is not a number");
@@ -139,6 +220,10 @@ fn malformed(error: LexError, span: Span, text: &str) -> Diagnostic {
             .with_help("close it with `\"`"),
         LexError::Escape => Diagnostic::error(Code::E0003, span, "unknown escape in a string", "in this string")
             .with_help("the escapes are `\\n`, `\\t`, `\\r`, `\\0`, `\\\"` and `\\\\`"),
+        LexError::SingleQuotes => Diagnostic::error(Code::E0001, span, "there are no single quotes", "not a string")
+            .with_help("strings are written with double quotes, `\"text\"`"),
+        LexError::Letters => Diagnostic::error(Code::E0001, span, format!("`{found}` is not a name"), "not a name")
+            .with_help("names are letters of the English alphabet, digits and `_`"),
         LexError::BlockComment => Diagnostic::error(Code::E0001, span, "there are no block comments", "starts here")
             .with_help("begin each line with `//`"),
         LexError::HashComment => Diagnostic::error(Code::E0001, span, "`#` does not start a comment", "starts here")

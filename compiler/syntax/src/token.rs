@@ -16,6 +16,10 @@ pub enum LexError {
     OpenString,
     /// A `\` followed by something without meaning.
     Escape,
+    /// `'text'`.
+    SingleQuotes,
+    /// A name with letters other than those of the English alphabet.
+    Letters,
     /// `/* … */`.
     BlockComment,
     /// `# …`.
@@ -51,6 +55,7 @@ macro_rules! tokens {
             /// `"text"`, as written between the quotes
             #[regex(r#""([^"\\\n]|\\[^\n])*""#, string)]
             #[regex(r#""([^"\\\n]|\\[^\n])*"#, open_string)]
+            #[regex(r"'[^'\n]*'", single_quotes)]
             Str(&'t str),
             /// `/// text`, the text after the slashes
             #[regex(r"///[^\n]*", doc, allow_greedy = true, priority = 20)]
@@ -219,6 +224,10 @@ fn string<'t>(lexer: Lexer<'_, 't>) -> Result<&'t str, LexError> {
 
 fn open_string<'t>(_: Lexer<'_, 't>) -> Result<&'t str, LexError> {
     Err(LexError::OpenString)
+}
+
+fn single_quotes<'t>(_: Lexer<'_, 't>) -> Result<&'t str, LexError> {
+    Err(LexError::SingleQuotes)
 }
 
 fn doc<'t>(lexer: Lexer<'_, 't>) -> &'t str {
