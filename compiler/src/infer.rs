@@ -138,6 +138,25 @@ impl std::fmt::Display for InferError {
 /// # Errors
 /// The first disagreement, with the names of both arguments.
 pub fn infer(signature: &Signature, args: &[ArgShape], fixed: &Bindings) -> Result<Inferred, InferError> {
+    bind(signature, args, fixed, Sizes::Agree)
+}
+
+/// Whether sizes that disagree are an error.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Sizes {
+    /// They are.
+    Agree,
+    /// They are made up: the first one counts.
+    MadeUp,
+}
+
+/// As [`infer`].
+pub(crate) fn bind(
+    signature: &Signature,
+    args: &[ArgShape],
+    fixed: &Bindings,
+    sizes: Sizes,
+) -> Result<Inferred, InferError> {
     let mut cx = Inference::start(signature, fixed)?;
     let mut args: Vec<ArgShape> = args.to_vec();
     let defaults = signature.params.get(args.len()..).unwrap_or_default().iter().map_while(|p| p.default);
@@ -148,11 +167,15 @@ pub fn infer(signature: &Signature, args: &[ArgShape], fixed: &Bindings) -> Resu
     }
     let pairs = || signature.params.iter().zip(&args);
     pairs().try_for_each(|(param, arg)| cx.kinds(param, arg))?;
-    pairs().try_for_each(|(param, arg)| cx.extents(param, arg))?;
+    pairs().try_for_each(|(param, arg)| cx.extents(param, arg).or_else(|why| if_made_up(sizes, why)))?;
     cx.defaults()?;
-    pairs().try_for_each(|(param, arg)| cx.sizes(param, arg))?;
+    pairs().try_for_each(|(param, arg)| cx.sizes(param, arg).or_else(|why| if_made_up(sizes, why)))?;
     let outs = signature.outs.iter().map(|out| out_shape(out, &cx.bindings)).collect();
     Ok(Inferred { bindings: cx.bindings, outs })
+}
+
+fn if_made_up(sizes: Sizes, why: InferError) -> Result<(), InferError> {
+    if sizes == Sizes::MadeUp { Ok(()) } else { Err(why) }
 }
 
 /// The shape of an output, if the bindings determine it.

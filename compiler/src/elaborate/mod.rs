@@ -32,6 +32,8 @@ use pantile_diag::Diagnostics;
 use pantile_ir::{Func, Order};
 use pantile_syntax::ast::{KernelItem, OrderItem};
 
+pub(crate) use builtin::Builtin;
+
 use crate::Bindings;
 use crate::check::program::Program;
 use sema::Hints;

@@ -17,7 +17,8 @@ use crate::check::host::{Host, HostValue};
 use crate::check::program::{ItemRef, nearest};
 use crate::check::signature;
 use crate::signature::{ElementType, GenericKind, ParamInfo, ParamType, Signature};
-use crate::{ArgShape, Bindings, elaborate, infer};
+use crate::infer::{Sizes, bind};
+use crate::{ArgShape, Bindings, elaborate};
 
 /// How deep pipelines may call pipelines.
 const MAX_DEPTH: usize = 32;
@@ -250,7 +251,7 @@ impl<'p> Planner<'p, '_> {
         let signature = signature::pipeline(self.program, item, self.diags)?;
         let bound = self.arguments(frame, &signature, consts, args, span)?;
         let shapes = self.shapes(&signature, &bound, span)?;
-        let bindings = match infer(&signature, &shapes, &bound.fixed) {
+        let bindings = match bind(&signature, &shapes, &bound.fixed, self.sizes) {
             Ok(inferred) => inferred.bindings,
             Err(why) => {
                 let error = Diagnostic::error(Code::E0602, span, why.to_string(), "in this call");
@@ -391,7 +392,9 @@ impl<'p> Planner<'p, '_> {
             self.diags.push(error.with_label(x.span, format!("its axes are [{}]", names.join(", "))));
             return None;
         };
-        let view = if inverse {
+        let view = if self.sizes == Sizes::MadeUp {
+            Some(view)
+        } else if inverse {
             let elements = frame.bindings.extents.get(&extent.node).copied();
             self.unpermuted(view, axis, &walk, elements, span)
         } else {

@@ -16,7 +16,7 @@ use pantile_ir::{DType, Func, Order, Scalar};
 
 use crate::{ArgShape, Bindings};
 
-pub(crate) use planner::plan;
+pub(crate) use planner::{check, plan};
 
 /// What a pipeline is planned for.
 #[derive(Clone, Debug, Default, PartialEq)]

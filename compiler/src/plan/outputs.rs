@@ -7,6 +7,7 @@ use super::frame::Frame;
 use super::planner::Planner;
 use super::view::{AxisState, Value};
 use super::{BufferKind, Role};
+use crate::infer::Sizes;
 use crate::signature::{ExtentInfo, ParamInfo, ParamType};
 
 impl<'p> Planner<'p, '_> {
@@ -101,6 +102,7 @@ impl<'p> Planner<'p, '_> {
             }
             ok &= axis.size(bindings).is_none_or(|declared| declared == *size);
         }
+        ok |= self.sizes == Sizes::MadeUp && axes.len() == shape.len();
         if !ok {
             let declared: Vec<String> = axes
                 .iter()
