@@ -2,7 +2,7 @@
 
 use pantile_diag::{Code, Diagnostic, Span};
 use pantile_ir::{BinaryOp, DType, DimId, Op, UnaryOp};
-use pantile_syntax::ast::{BinOp, Expr, UnOp};
+use pantile_syntax::ast::{BinOp, Expr, ExprKind, UnOp};
 
 use super::form::Form;
 use super::sema::Sema;
@@ -33,6 +33,7 @@ impl<'p> Sema<'p, '_> {
         let (left, right) = (left?, right?);
         self.logical(op, &left)?;
         self.logical(op, &right)?;
+        self.written_zero(op, &left, b)?;
         self.binary(binary_op(op), &left, &right, span)
     }
 
@@ -86,9 +87,17 @@ impl<'p> Sema<'p, '_> {
     pub(crate) fn binary(&mut self, op: BinaryOp, a: &Operand, b: &Operand, span: Span) -> Option<Num> {
         if let (Num::Const(x), Num::Const(y)) = (&a.num, &b.num) {
             let (x, y) = meet(*x, *y);
-            return self.folded(x.binary(op, y), span);
+            let result = x.binary(op, y);
+            // In code that may not run, dividing by zero is the launch's error, if it is one.
+            let may_not_run = self.conditional > 0 && !self.constant;
+            return match result {
+                Err(ConstError::DivideByZero) if may_not_run => {
+                    let (x, y) = self.unify(a, b)?;
+                    self.pointwise(op, &x, &y, span).map(Num::Tile)
+                }
+                result => self.folded(result, span),
+            };
         }
-        self.divides_by_zero(op, a, b)?;
         let (x, y) = self.unify(a, b)?;
         let dtype = self.ty(x.value).dtype();
         if !op.class().admits(dtype) {
@@ -122,10 +131,11 @@ impl<'p> Sema<'p, '_> {
         }
     }
 
-    fn divides_by_zero(&mut self, op: BinaryOp, a: &Operand, b: &Operand) -> Option<()> {
-        let zero = matches!(&b.num, Num::Const(x) if x.as_int() == Some(0));
+    /// E0502 for a zero that is written as the divisor of an integer. One that a constant happens to be is no error
+    /// here: the code may never run for it.
+    fn written_zero(&mut self, op: BinOp, a: &Operand, b: &Expr) -> Option<()> {
         let floats = self.dtype_of(&a.num).is_some_and(DType::is_float);
-        if !zero || floats || !matches!(op, BinaryOp::Div | BinaryOp::Rem) {
+        if floats || !matches!(op, BinOp::Div | BinOp::Rem) || b.kind != ExprKind::Int(0) {
             return Some(());
         }
         self.error(Code::E0502, b.span, "this divides by zero", "always 0")

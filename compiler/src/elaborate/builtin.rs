@@ -9,7 +9,7 @@ use pantile_ir::{ArgOp, BinaryOp, DType, DimId, Op, ReduceOp, ScanOp, UnaryOp};
 use pantile_syntax::ast::{Arg, Expr, Ident};
 
 use super::sema::Sema;
-use super::value::{Lanes, Num, Operand, Tile, Val};
+use super::value::{Lanes, Num, Operand, Tile, Val, Var};
 use crate::check::constant::Const;
 use crate::check::host::cdiv;
 
@@ -140,8 +140,20 @@ pub(crate) struct Args<'e, 'p> {
 }
 
 impl<'p> Sema<'p, '_> {
-    /// A builtin on its arguments.
+    /// A builtin on its arguments. Dims that a failed one would have made are poisoned, not unknown.
     pub(crate) fn builtin(&mut self, f: Builtin, name: &str, args: &[Arg], span: Span) -> Option<Val<'p>> {
+        let val = self.try_builtin(f, name, args, span);
+        if val.is_none() {
+            for (name, _) in args.iter().flat_map(|a| if let Arg::As(new, _) = a { new.as_slice() } else { &[] }) {
+                if self.find(&name.node).is_none() {
+                    self.declare(&name.node, Var::fixed(Val::Error, name.span, "a dimension"));
+                }
+            }
+        }
+        val
+    }
+
+    fn try_builtin(&mut self, f: Builtin, name: &str, args: &[Arg], span: Span) -> Option<Val<'p>> {
         if f == Builtin::Iota {
             let naming = self.naming.take();
             return self.iota(args, naming, span);

@@ -99,7 +99,9 @@ impl<'p> Sema<'p, '_> {
     /// A branch as a region that yields nothing yet: its value, then those of what is carried.
     fn branch(&mut self, block: Option<&Block>, carried: &[Carried]) -> (Region, Vec<Val<'p>>) {
         self.b.open(&[]);
+        self.conditional += 1;
         let value = block.map_or(Val::Unit, |block| self.block(block));
+        self.conditional -= 1;
         let mut vals = vec![value];
         vals.extend(self.values(carried));
         (self.b.close(Vec::new()), vals)
@@ -273,7 +275,9 @@ impl<'p> Sema<'p, '_> {
         let val = loop_val(&runs, n, number);
         self.scoped(|cx| {
             cx.declare(&name.node, Var::fixed(val, name.span, "a loop's block"));
+            cx.conditional += 1;
             cx.loop_body(body);
+            cx.conditional -= 1;
         });
         let yields = self.leave(&carried, &slots, params, &key, span);
         regions.extend(guard.flatten());

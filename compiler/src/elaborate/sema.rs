@@ -96,6 +96,8 @@ pub(crate) struct Sema<'p, 'a> {
     pub(crate) stored: BTreeSet<ParamId>,
     /// The `let` name that an `iota` here would make a dim of.
     pub(crate) naming: Option<(String, Span)>,
+    /// How many run-time branches and loops are around the code at hand.
+    pub(crate) conditional: usize,
     depth: usize,
 }
 
@@ -130,6 +132,7 @@ impl<'p, 'a> Sema<'p, 'a> {
             pinned: Vec::new(),
             stored: BTreeSet::new(),
             naming: None,
+            conditional: 0,
             depth: 0,
         }
     }
