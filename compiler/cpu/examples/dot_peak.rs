@@ -20,7 +20,9 @@ fn main() -> Result<(), Limit> {
             report(&format!("dot {m}×{n}×{k} {init:?}"), dot_rate(init, m, n, k)?, peak);
         }
     }
-    for (dtype, along) in [(DType::F32, Along::N), (DType::F32, Along::K), (DType::BF16, Along::N), (DType::BF16, Along::K)] {
+    for (dtype, along) in
+        [(DType::F32, Along::N), (DType::F32, Along::K), (DType::BF16, Along::N), (DType::BF16, Along::K)]
+    {
         let seconds = pack_time(dtype, along, 128, 128)?;
         #[allow(clippy::print_stdout, reason = "a program for people")]
         {

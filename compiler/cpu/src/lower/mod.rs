@@ -315,7 +315,9 @@ impl<'f> Lower<'_, 'f> {
             }
             Some(Op::BlockIndex(dim)) => {
                 let d = func.dim(*dim);
-                d.over == Some(axis.extent) && axis.by == Some(d.size) && d.order == func.extents[axis.extent.index()].order
+                d.over == Some(axis.extent)
+                    && axis.by == Some(d.size)
+                    && d.order == func.extents[axis.extent.index()].order
             }
             Some(_) | None => false,
         }

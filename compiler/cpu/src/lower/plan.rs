@@ -227,7 +227,8 @@ impl<'f> Planner<'_, 'f> {
     }
 
     fn force_inst(&mut self, inst: &'f Inst) {
-        let tiles = |facts: &Facts<'_>| inst.results.iter().copied().filter(|v| !facts.is_scalar(*v)).collect::<Vec<_>>();
+        let tiles =
+            |facts: &Facts<'_>| inst.results.iter().copied().filter(|v| !facts.is_scalar(*v)).collect::<Vec<_>>();
         match &inst.op {
             Op::Gather(_)
             | Op::Split { .. }

@@ -105,12 +105,7 @@ impl<'f> Lower<'_, 'f> {
     }
 
     /// A loop over a dim that is not the micro-kernel's; moves the addresses along.
-    fn matrix_loop(
-        &mut self,
-        dim: DimId,
-        operands: [&Operand; 3],
-        at: &mut [ir::Value; 3],
-    ) -> Result<Counted, Limit> {
+    fn matrix_loop(&mut self, dim: DimId, operands: [&Operand; 3], at: &mut [ir::Value; 3]) -> Result<Counted, Limit> {
         let len = self.len(dim);
         let counted = self.open_rows(len);
         for (operand, at) in operands.iter().zip(at) {
@@ -130,13 +125,7 @@ impl<'f> Lower<'_, 'f> {
         Ok(counted)
     }
 
-    fn pack(
-        &mut self,
-        product: &Product<'f>,
-        b: &Operand,
-        from: ir::Value,
-        into: ir::Value,
-    ) -> Result<(), Limit> {
+    fn pack(&mut self, product: &Product<'f>, b: &Operand, from: ir::Value, into: ir::Value) -> Result<(), Limit> {
         let (n, k) = (product.n, product.k);
         let dense = |dim: DimId| match self.facts.plain_load(product.b).filter(|_| product.b_in_place(self.facts)) {
             Some(load) => self.facts.is_contiguous(load, dim),

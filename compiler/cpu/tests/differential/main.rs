@@ -1,0 +1,4 @@
+//! Every kind of kernel as machine code against the interpreter, at awkward sizes. Speed is not measured here.
+
+mod harness;
+mod shipped;

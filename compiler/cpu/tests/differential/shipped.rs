@@ -1,0 +1,89 @@
+//! The shipped kernels, at sizes around their blocks.
+
+use pantile_ir::{DType, Scalar};
+
+use crate::harness::{Case, compare, shipped};
+
+fn attention(case: Case, n: i64, m: i64, d: i64) -> Case {
+    case.extents(&[("B", 2), ("H", 4), ("G", 2), ("N", n), ("M", m), ("D", d)])
+        .ints(&[("BQ", 8), ("BK", 16)])
+        .scalar("scale", Scalar::Float(0.125))
+}
+
+#[test]
+fn vector_addition() {
+    let module = shipped("elementwise.tile");
+    for n in [1, 31, 32, 33, 97] {
+        for dtype in DType::ALL.iter().copied().filter(|d| *d != DType::Bool) {
+            compare(&module, "vector_add", &Case::new().dtype(dtype).extent("N", n).ints(&[("P", 32)]));
+        }
+    }
+}
+
+#[test]
+fn dense_attention() {
+    let module = shipped("attention.tile");
+    for (n, m, d) in [(8, 16, 16), (1, 1, 4), (7, 15, 12), (9, 17, 5), (40, 50, 32)] {
+        for dtype in [DType::F32, DType::F16, DType::BF16] {
+            compare(&module, "attention_dense", &attention(Case::new().dtype(dtype), n, m, d));
+        }
+    }
+}
+
+#[test]
+fn attention_by_a_mask() {
+    let module = shipped("attention.tile");
+    for kept in [0, 1, 4, 8] {
+        let case = attention(Case { kept, ..Case::new() }.dtype(DType::F32), 37, 51, 16);
+        compare(&module, "attention", &case);
+    }
+}
+
+#[test]
+fn causal_attention() {
+    let module = shipped("attention.tile");
+    for n in [1, 8, 17, 33] {
+        compare(&module, "attention_causal", &attention(Case::new().dtype(DType::F32), n, n, 8));
+    }
+}
+
+#[test]
+fn matrix_products() {
+    let module = shipped("matmul.tile");
+    for (m, n, k) in [(1, 1, 1), (16, 16, 16), (17, 15, 33), (5, 40, 7)] {
+        for gelu in [false, true] {
+            for dtype in [DType::F32, DType::F16, DType::F64] {
+                let case = Case::new().dtype(dtype).extents(&[("M", m), ("N", n), ("K", k)]);
+                let case = case.ints(&[("BM", 16), ("BN", 16), ("BK", 16)]).scalar("gelu", Scalar::Bool(gelu));
+                compare(&module, "matmul", &case);
+            }
+        }
+    }
+}
+
+#[test]
+fn normalisations() {
+    let module = shipped("norm.tile");
+    for (n, d) in [(1, 1), (4, 8), (5, 37), (9, 64)] {
+        for dtype in [DType::F32, DType::BF16] {
+            for kernel in ["softmax_rows", "layer_norm", "rms_norm"] {
+                let case = Case::new().dtype(dtype).extents(&[("N", n), ("D", d)]).scalar("eps", Scalar::Float(1e-5));
+                compare(&module, kernel, &case);
+            }
+        }
+    }
+}
+
+#[test]
+fn selection() {
+    let module = shipped("rainfusion.tile");
+    for (nq, nk) in [(1, 1), (16, 16), (17, 9), (5, 40)] {
+        let case =
+            Case::new().extents(&[("B", 1), ("H", 2), ("G", 1), ("NQ", nq), ("NK", nk), ("D", 16), ("N", nq * 4)]);
+        let case = case.scalar("scale", Scalar::Float(0.25)).scalar("n", Scalar::Int(3));
+        let case = case.scalar("first_free", Scalar::Int(1)).scalar("end_free", Scalar::Int(nq - 1));
+        compare(&module, "block_scores", &case);
+        compare(&module, "select", &case);
+        compare(&module, "block_means", &case.clone().dtype(DType::F16).ints(&[("P", 4)]));
+    }
+}
