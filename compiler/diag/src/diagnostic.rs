@@ -99,6 +99,11 @@ impl Diagnostics {
         self.list.is_empty()
     }
 
+    /// How much was said.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
     /// What was said.
     pub fn iter(&self) -> impl Iterator<Item = &Diagnostic> {
         self.list.iter()

@@ -66,7 +66,15 @@ impl<'a> ariadne::Cache<FileId> for &mut Cache<'a> {
     }
 }
 
+/// Lines longer than this are not drawn.
+const MAX_LINE: usize = 1_000;
+
 fn full(d: &Diagnostic, sources: &SourceMap, cache: &mut Cache, color: bool) -> String {
+    let spans = std::iter::once(d.primary.span).chain(d.secondary.iter().map(|l| l.span));
+    if spans.map(|span| line_length(span, sources)).any(|length| length > MAX_LINE) {
+        let help = d.help.iter().map(|help| format!("  help: {}\n", clean(help)));
+        return std::iter::once(short(d, sources)).chain(help).collect();
+    }
     let paint = if d.severity == Severity::Error { Color::Red } else { Color::Yellow };
     let config = Config::default().with_color(color).with_index_type(IndexType::Byte);
     let mut report = Report::build(severity(d).1, clamp(d.primary.span, sources))
@@ -89,6 +97,15 @@ fn full(d: &Diagnostic, sources: &SourceMap, cache: &mut Cache, color: bool) -> 
 
 fn label(span: Span, text: &str, color: Color, order: i32, sources: &SourceMap) -> Label<Id> {
     Label::new(clamp(span, sources)).with_message(clean(text)).with_color(color).with_order(order)
+}
+
+/// The bytes of the lines that a span touches.
+fn line_length(span: Span, sources: &SourceMap) -> usize {
+    let (file, range) = clamp(span, sources);
+    let text = text(file, sources);
+    let start = text[..range.start].rfind('\n').map_or(0, |at| at + 1);
+    let end = text[range.end..].find('\n').map_or(text.len(), |at| range.end + at);
+    text[start..end].split('\n').map(str::len).max().unwrap_or(0)
 }
 
 /// Messages quote the user's text; what would move the cursor is shown escaped.

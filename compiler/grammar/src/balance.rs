@@ -2,7 +2,7 @@
 //! something else or close nothing are reported here and nowhere else. Also bounds how deep the tree can become.
 
 use pantile_diag::{Code, Diagnostic, Diagnostics, Span};
-use pantile_syntax::lexer::Lexeme;
+use pantile_syntax::lexer::{Lexeme, report};
 use pantile_syntax::token::Token;
 
 use crate::slips::end_of;
@@ -23,8 +23,8 @@ struct Balancer<'t, 'd> {
     diagnostics: &'d mut Diagnostics,
 }
 
-/// The tokens with matching brackets.
-pub fn balance<'t>(lexemes: Vec<Lexeme<'t>>, diagnostics: &mut Diagnostics) -> Vec<Lexeme<'t>> {
+/// The tokens with matching brackets; where they are too deep, if they are.
+pub fn balance<'t>(lexemes: Vec<Lexeme<'t>>, diagnostics: &mut Diagnostics) -> Result<Vec<Lexeme<'t>>, Span> {
     let mut balancer = Balancer {
         out: Vec::with_capacity(lexemes.len()),
         open: Vec::new(),
@@ -36,11 +36,17 @@ pub fn balance<'t>(lexemes: Vec<Lexeme<'t>>, diagnostics: &mut Diagnostics) -> V
     for (at, lexeme) in lexemes.iter().enumerate() {
         let next = lexemes.get(at + 1).map(|l| l.token);
         balancer.take(*lexeme, next);
+        if balancer.open.len() > MAX_DEPTH {
+            return Err(lexeme.span);
+        }
     }
     if let Some(last) = lexemes.last() {
         balancer.close_all(Lexeme::made(last.token, end_of(last.span)));
     }
-    balancer.out
+    match too_deep(&balancer.out) {
+        Some(span) => Err(span),
+        None => Ok(balancer.out),
+    }
 }
 
 /// The bracket that closes `token`.
@@ -76,11 +82,7 @@ impl<'t> Balancer<'t, '_> {
             Token::Semi | Token::Arrow => {
                 self.close_to_brace(lexeme);
             }
-            Token::Let | Token::For | Token::Atomic => {
-                if self.close_to_brace(lexeme) {
-                    self.insert(Token::Semi);
-                }
-            }
+            Token::Let | Token::For | Token::Atomic => self.close_statement(lexeme),
             Token::Grid if next == Some(Token::LParen) && self.in_header() => {
                 self.close_to_brace(lexeme);
             }
@@ -118,7 +120,8 @@ impl<'t> Balancer<'t, '_> {
                 if let (Some(opener), _) = self.pop() {
                     let (found, wrote) = (lexeme.token.describe(), opener.token.describe());
                     let expected = closer(&opener.token).unwrap_or(Token::RParen);
-                    self.diagnostics.push(
+                    report(
+                        self.diagnostics,
                         Diagnostic::error(
                             Code::E0002,
                             lexeme.span,
@@ -141,25 +144,32 @@ impl<'t> Balancer<'t, '_> {
         count > 0
     }
 
+    /// Ends the statement whose brackets are still open before `at`, which begins another one.
+    fn close_statement(&mut self, at: Lexeme<'t>) {
+        if self.close_to_brace(at) {
+            self.insert(Token::Semi);
+        }
+    }
+
     /// Closes the innermost `count` brackets before `at`; one report speaks for all.
     fn close_unclosed(&mut self, count: usize, at: Lexeme<'t>) {
         let missing = self.out.last().map(|l| end_of(l.span)).unwrap_or(at.span);
-        let mut report: Option<Diagnostic> = None;
+        let mut said: Option<Diagnostic> = None;
         for _ in 0..count {
             let (Some(opener), _) = self.pop() else { break };
             let close = closer(&opener.token).unwrap_or(Token::RParen);
-            report = Some(match report {
-                Some(report) => report.with_label(opener.span, "nor is this"),
+            said = Some(match said {
+                Some(said) => said.with_label(opener.span, "nor is this"),
                 None => unclosed(opener).with_label(missing, format!("{} may be missing here", close.describe())),
             });
             self.insert(close);
         }
-        report.into_iter().for_each(|r| self.diagnostics.push(r));
+        said.into_iter().for_each(|d| report(self.diagnostics, d));
     }
 
     fn report_stray(&mut self, lexeme: Lexeme<'t>) {
         let message = format!("{} closes nothing", lexeme.token.describe());
-        self.diagnostics.push(Diagnostic::error(Code::E0002, lexeme.span, message, "nothing is open here"));
+        report(self.diagnostics, Diagnostic::error(Code::E0002, lexeme.span, message, "nothing is open here"));
     }
 
     /// At the end of the item.
@@ -167,12 +177,14 @@ impl<'t> Balancer<'t, '_> {
         self.close_to_brace(end);
         // A brace that is open keeps all outside it open: one speaks for the others.
         if let Some(opener) = self.open.last() {
-            self.diagnostics.push(match self.misfit {
-                Some((opener, close)) => {
-                    unclosed(opener).with_label(close.span, "this closes it, but is indented to close something else")
-                }
-                None => unclosed(*opener),
-            });
+            report(
+                self.diagnostics,
+                match self.misfit {
+                    Some((opener, close)) => unclosed(opener)
+                        .with_label(close.span, "this closes it, but is indented to close something else"),
+                    None => unclosed(*opener),
+                },
+            );
         }
         while self.pop().0.is_some() {
             self.insert(Token::RBrace);
@@ -186,37 +198,52 @@ fn unclosed(opener: Lexeme) -> Diagnostic {
     Diagnostic::error(Code::E0002, opener.span, message, "opened here")
 }
 
+/// How deep a list or block is, and the operand being read in it.
+struct Level {
+    open: Token<'static>,
+    base: usize,
+    depth: usize,
+}
+
 /// The first token that stands too deep: brackets and operators make the tree deeper, `,` and `;` end an operand.
-pub fn too_deep(lexemes: &[Lexeme]) -> Option<Span> {
-    // For each open bracket: the depth outside it, and the depth now inside.
-    let mut levels: Vec<usize> = Vec::new();
-    let (mut base, mut depth) = (0usize, 0usize);
+fn too_deep(lexemes: &[Lexeme]) -> Option<Span> {
+    let mut levels = vec![Level { open: Token::Semi, base: 0, depth: 0 }];
     let mut previous = Token::Semi;
     for lexeme in lexemes {
-        if previous == Token::RBrace && !continues(&lexeme.token) {
-            depth = base;
+        let new_statement = previous == Token::RBrace && !continues(&lexeme.token);
+        previous = lexeme.token;
+        if lexeme.token == Token::Gt && levels.last().is_some_and(|l| l.open == Token::ConstOpen) {
+            levels.pop();
+            continue;
         }
-        match lexeme.token {
-            Token::LParen | Token::LBracket | Token::LBrace => {
-                levels.extend([base, depth + 1]);
-                depth += 1;
-                base = depth;
-            }
-            Token::RParen | Token::RBracket | Token::RBrace => {
-                // An index or a call is one step deeper than its base.
-                depth = levels.pop().unwrap_or(0);
-                base = levels.pop().unwrap_or(0);
-            }
-            Token::Comma | Token::Semi => depth = base,
-            token if continues(&token) || matches!(token, Token::Not | Token::If) => depth += 1,
-            _ => {}
+        if matches!(lexeme.token, Token::RParen | Token::RBracket | Token::RBrace) {
+            // Constants that were not closed end with the bracket around them.
+            while levels.len() > 1 && levels.pop().is_some_and(|l| l.open == Token::ConstOpen) {}
+            continue;
         }
-        if depth > MAX_DEPTH {
+        let Some(level) = levels.last_mut() else { break };
+        if new_statement || matches!(lexeme.token, Token::Comma | Token::Semi) {
+            level.depth = level.base;
+        }
+        if continues(&lexeme.token) || matches!(lexeme.token, Token::LBrace | Token::Not | Token::If) {
+            level.depth += 1;
+        }
+        if level.depth > MAX_DEPTH {
             return Some(lexeme.span);
         }
-        previous = lexeme.token;
+        let depth = level.depth;
+        if let Some(open) = opens(&lexeme.token) {
+            levels.push(Level { open, base: depth, depth });
+        }
     }
     None
+}
+
+fn opens(token: &Token) -> Option<Token<'static>> {
+    match token {
+        Token::ConstOpen => Some(Token::ConstOpen),
+        other => closer(other).map(|_| Token::LParen),
+    }
 }
 
 /// Whether a token joins what stands before it to what follows.
@@ -245,5 +272,6 @@ fn continues(token: &Token) -> bool {
             | Token::Percent
             | Token::LBracket
             | Token::LParen
+            | Token::ConstOpen
     )
 }

@@ -8,7 +8,7 @@ use std::ops::Range;
 use lalrpop_util::ParseError;
 use pantile_diag::{Code, Diagnostic, Diagnostics, Span};
 use pantile_syntax::ast::{BROKEN, Item};
-use pantile_syntax::lexer::Lexeme;
+use pantile_syntax::lexer::{Lexeme, report};
 use pantile_syntax::token::Token;
 
 use crate::expected::{Expected, Place};
@@ -33,7 +33,7 @@ pub fn parse_item<'t>(
         let tokens = lexemes.iter().enumerate().map(|(at, l)| Ok((at, l.token, at + 1)));
         let (at, terminals) = match parser.parse(&cx, tokens) {
             Ok(item) => {
-                cx.complaints.into_inner().into_iter().for_each(|d| diagnostics.push(d));
+                cx.complaints.into_inner().into_iter().for_each(|d| report(diagnostics, d));
                 return Some(item);
             }
             Err(ParseError::UnrecognizedToken { token, expected }) => (token.0, expected),
@@ -42,14 +42,14 @@ pub fn parse_item<'t>(
             Err(ParseError::InvalidToken { .. } | ParseError::User { .. }) => return None,
         };
         let fault = Fault { at, expected: Expected::new(&terminals), next };
-        let (edit, report) = Repair { outline: Outline::new(&lexemes), lexemes: &lexemes, fault: &fault }.find();
+        let (edit, said) = Repair { outline: Outline::new(&lexemes), lexemes: &lexemes, fault: &fault }.find();
         let told = lexemes.get(at).is_some_and(|l| l.after_stray);
-        if let Some((key, diagnostic)) = report
+        if let Some((key, diagnostic)) = said
             && !told
             && !said_in.contains(&key)
         {
             said_in.push(key);
-            diagnostics.push(diagnostic);
+            report(diagnostics, diagnostic);
         }
         let Edit { range, tokens } = edit?;
         let place = place_of(&lexemes, &range);
@@ -356,6 +356,14 @@ impl<'t> Repair<'_, 't> {
             let value = entry.start + 2..entry.end;
             if let Some(edit) = self.swap(value, Token::BadExpr) {
                 return Some(edit);
+            }
+        }
+        // `NAME ?`, where `NAME: type` or `NAME in extent` is meant: the name stays defined.
+        if at == entry.start + 1 && at < entry.end && !self.fault.expected.has("or") {
+            let sign =
+                [(":", Token::Colon), ("in", Token::In)].into_iter().find(|(text, _)| self.fault.expected.has(text));
+            if let Some((_, sign)) = sign {
+                return Some(Edit { range: at..entry.end, tokens: vec![sign, Token::BadExpr] });
             }
         }
         self.swap(entry, Token::BadExpr)

@@ -3,7 +3,7 @@
 
 use pantile_diag::{Code, Diagnostic, Diagnostics, Span};
 use pantile_syntax::ast::BROKEN;
-use pantile_syntax::lexer::Lexeme;
+use pantile_syntax::lexer::{Lexeme, report};
 use pantile_syntax::token::Token;
 
 /// The tokens that were meant.
@@ -15,7 +15,10 @@ pub fn correct<'t>(lexemes: &[Lexeme<'t>], diagnostics: &mut Diagnostics) -> Vec
         match slip(&lexemes[at..], previous) {
             Some(slip) => {
                 let span = lexemes[at].span.to(lexemes[at + slip.length - 1].span);
-                diagnostics.push(Diagnostic::error(Code::E0002, span, slip.message, slip.label).with_help(slip.help));
+                report(
+                    diagnostics,
+                    Diagnostic::error(Code::E0002, span, slip.message, slip.label).with_help(slip.help),
+                );
                 let first = out.len();
                 out.extend(slip.meant.into_iter().map(|token| Lexeme::made(token, span)));
                 if let Some(replaced) = out.get_mut(first) {

@@ -18,6 +18,7 @@ pub struct Cx<'c, 't> {
 }
 
 /// A statement, or an `if` or block without `;`, which is the block's value if it comes last.
+#[allow(clippy::large_enum_variant, reason = "short-lived")]
 pub enum BodyStmt {
     /// Complete.
     Done(Stmt),
@@ -108,21 +109,22 @@ impl<'c, 't> Cx<'c, 't> {
         self.stmt(l, r, StmtKind::Assign { target, op, atomic, value })
     }
 
-    /// A block; its last `if` or block is its value if that has one.
+    /// A block; its last `if` or block is its value if that has one, else a statement.
     pub fn block(&self, l: usize, r: usize, stmts: Vec<BodyStmt>, tail: Option<Expr>) -> Block {
-        let mut block =
-            Block { stmts: Vec::with_capacity(stmts.len()), tail: tail.map(Box::new), span: self.span(l, r) };
-        let count = stmts.len();
-        for (at, stmt) in stmts.into_iter().enumerate() {
-            match stmt {
-                BodyStmt::Done(stmt) => block.stmts.push(stmt),
-                BodyStmt::Open(expr) if at + 1 == count && block.tail.is_none() && has_value(&expr) => {
-                    block.tail = Some(Box::new(expr));
-                }
-                BodyStmt::Open(expr) => block.stmts.push(Stmt { span: expr.span, kind: StmtKind::Expr(expr) }),
+        let mut stmts: Vec<BodyStmt> = stmts.into_iter().chain(tail.map(BodyStmt::Open)).collect();
+        let tail = match stmts.pop() {
+            Some(BodyStmt::Open(expr)) if expr.has_value() => Some(Box::new(expr)),
+            Some(last) => {
+                stmts.push(last);
+                None
             }
-        }
-        block
+            None => None,
+        };
+        let done = |stmt| match stmt {
+            BodyStmt::Done(stmt) => stmt,
+            BodyStmt::Open(expr) => Stmt { span: expr.span, kind: StmtKind::Expr(expr) },
+        };
+        Block { stmts: stmts.into_iter().map(done).collect(), tail, span: self.span(l, r) }
     }
 
     /// The body of a loop.
@@ -143,16 +145,5 @@ impl<'c, 't> Cx<'c, 't> {
             let help = "write `-> int`: an order gives the element in memory, -1 for none";
             self.complain(result.span, "an order returns an `int`", "not `int`", help);
         }
-    }
-}
-
-/// Whether an `if` or block ends in an expression.
-pub fn has_value(expr: &Expr) -> bool {
-    match &expr.kind {
-        ExprKind::If { then, .. } => then.tail.is_some(),
-        ExprKind::Block(block) => block.tail.is_some(),
-        ExprKind::Int(_) | ExprKind::Float(_) | ExprKind::Bool(_) | ExprKind::Str(_) | ExprKind::Name(_) => true,
-        ExprKind::Index { .. } | ExprKind::Call { .. } | ExprKind::Unary(..) | ExprKind::Binary(..) => true,
-        ExprKind::Cast(..) | ExprKind::Tuple(_) | ExprKind::All(_) | ExprKind::Size(_) | ExprKind::Error => true,
     }
 }

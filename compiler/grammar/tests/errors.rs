@@ -1,6 +1,8 @@
 //! Syntax errors and what is said about them: `errors.txt` holds the cases, `BLESS=1` rewrites what is expected. How
 //! diagnostics are drawn is tested in `pantile-diag`.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 
 use pantile_diag::{SourceMap, render_short};

@@ -270,6 +270,7 @@ pub struct Stmt {
 
 /// The forms of statements.
 #[derive(Clone, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "trees are small and short-lived")]
 pub enum StmtKind {
     /// `let (a, mut b): T = e;` A single name is a pattern of one.
     Let {
@@ -335,6 +336,19 @@ pub struct Expr {
     pub kind: ExprKind,
     /// Where it stands.
     pub span: Span,
+}
+
+impl Expr {
+    /// Whether it gives a value: an `if` or a block does if its (first) block ends in an expression.
+    pub fn has_value(&self) -> bool {
+        match &self.kind {
+            ExprKind::If { then, .. } => then.tail.is_some(),
+            ExprKind::Block(block) => block.tail.is_some(),
+            ExprKind::Int(_) | ExprKind::Float(_) | ExprKind::Bool(_) | ExprKind::Str(_) | ExprKind::Name(_) => true,
+            ExprKind::Index { .. } | ExprKind::Call { .. } | ExprKind::Unary(..) | ExprKind::Binary(..) => true,
+            ExprKind::Cast(..) | ExprKind::Tuple(_) | ExprKind::All(_) | ExprKind::Size(_) | ExprKind::Error => true,
+        }
+    }
 }
 
 /// The forms of expressions.

@@ -19,6 +19,20 @@ pub struct Lexeme<'t> {
     pub after_stray: bool,
 }
 
+/// After so many errors in one file, the text is taken for something else than a program.
+pub const MAX_ERRORS: usize = 100;
+
+/// Says `diagnostic`, unless [`MAX_ERRORS`] were said; the last says so.
+pub fn report(diagnostics: &mut Diagnostics, diagnostic: Diagnostic) {
+    if diagnostics.len() < MAX_ERRORS {
+        diagnostics.push(diagnostic);
+    } else if diagnostics.len() == MAX_ERRORS {
+        let message = format!("more than {MAX_ERRORS} errors; no others are shown");
+        let span = diagnostic.primary.span;
+        diagnostics.push(Diagnostic::error(diagnostic.code, span, message, "and from here on"));
+    }
+}
+
 impl<'t> Lexeme<'t> {
     /// A token that was not written, at `span`.
     pub fn made(token: Token<'t>, span: Span) -> Self {
@@ -81,14 +95,15 @@ impl<'t> Scanner<'t> {
             LexError::Character => return self.character(span),
             // What closes the call was probably not meant as text.
             LexError::OpenString => span.end = span.start + kept_of_open_string(self.found(span)) as u32,
-            _ => {}
+            LexError::Number | LexError::TooLarge | LexError::Escape | LexError::SingleQuotes => {}
+            LexError::Letters | LexError::BlockComment | LexError::HashComment => {}
         }
         let diagnostic = malformed(error, span, self.found(span));
         if matches!(error, LexError::BlockComment | LexError::HashComment) {
-            self.diagnostics.push(diagnostic);
+            report(&mut self.diagnostics, diagnostic);
         } else {
             self.push(Token::BadExpr, span);
-            self.diagnostics.push(diagnostic);
+            report(&mut self.diagnostics, diagnostic);
         }
         span.end as usize
     }
@@ -108,7 +123,7 @@ impl<'t> Scanner<'t> {
             span.end = span.start + length as u32;
             let name = &rest[..length];
             self.push(Token::Name(name), span);
-            self.diagnostics.push(malformed(LexError::Letters, span, name));
+            report(&mut self.diagnostics, malformed(LexError::Letters, span, name));
             return span.end as usize;
         }
         if let Some((token, help)) = look_alike(first) {
@@ -143,11 +158,16 @@ impl<'t> Scanner<'t> {
             count => (format!("{count} unexpected characters"), "these have no meaning here"),
         };
         let diagnostic = Diagnostic::error(Code::E0001, span, message, label);
-        self.diagnostics.push(match found.chars().next() {
-            Some('~') => diagnostic.with_help("write `not` for a bool"),
-            Some('`' | '“' | '”' | '\'') => diagnostic.with_help("strings are written with straight double quotes"),
-            Some(_) | None => diagnostic,
-        });
+        report(
+            &mut self.diagnostics,
+            match found.chars().next() {
+                Some('~') => diagnostic.with_help("write `not` for a bool"),
+                Some('`' | '“' | '”' | '\'') => {
+                    diagnostic.with_help("strings are written with straight double quotes")
+                }
+                Some(_) | None => diagnostic,
+            },
+        );
         true
     }
 }
@@ -172,32 +192,33 @@ fn kept_of_open_string(found: &str) -> usize {
     found.trim_end_matches([')', ']', '}', ';', ',', ' ', '\t', '\r']).len().max(1)
 }
 
-/// `at` and `all` are keywords before an operand, `order` before `NAME (`; `<` opens constants before `NAME =`.
+/// `at` is a keyword in a list before an operand, `all` before a name or number, `order` before `NAME (`; `<` opens constants before `NAME =`.
 fn resolve_words(lexemes: &mut [Lexeme]) {
     for at in 0..lexemes.len() {
+        let in_list = at > 0 && matches!(lexemes[at - 1].token, Token::LParen | Token::Comma);
         let next = lexemes.get(at + 1).map(|l| l.token);
         let after = lexemes.get(at + 2).map(|l| l.token);
+        let before_name = next.is_some_and(|t| is_name(&t));
         let token = &mut lexemes[at].token;
         match *token {
-            Token::Name("at") if next.is_some_and(|t| starts_operand(&t)) => *token = Token::At,
-            Token::Name("all") if matches!(next, Some(Token::Name(_) | Token::Int(_))) => *token = Token::All,
-            Token::Name("order") if matches!((next, after), (Some(Token::Name(_)), Some(Token::LParen))) => {
-                *token = Token::Order;
-            }
-            Token::Lt if matches!((next, after), (Some(Token::Name(_)), Some(Token::Assign))) => {
-                *token = Token::ConstOpen;
-            }
+            Token::Name("at") if in_list && next.is_some_and(|t| starts_operand(&t)) => *token = Token::At,
+            Token::Name("all") if before_name || matches!(next, Some(Token::Int(_))) => *token = Token::All,
+            Token::Name("order") if before_name && after == Some(Token::LParen) => *token = Token::Order,
+            Token::Lt if before_name && after == Some(Token::Assign) => *token = Token::ConstOpen,
             _ => {}
         }
     }
 }
 
+/// Whether a token is a name in most places.
+fn is_name(token: &Token) -> bool {
+    matches!(token, Token::Name(_) | Token::Grid | Token::Require | Token::Tensor | Token::Mask | Token::Tile)
+}
+
 /// Whether a token can only begin an operand. `(` and `-` can also follow a name.
 fn starts_operand(token: &Token) -> bool {
-    matches!(
-        token,
-        Token::Name(_) | Token::Int(_) | Token::Float(_) | Token::Not | Token::If | Token::True | Token::False
-    )
+    is_name(token)
+        || matches!(token, Token::Int(_) | Token::Float(_) | Token::Not | Token::True | Token::False | Token::Where)
 }
 
 fn malformed(error: LexError, span: Span, found: &str) -> Diagnostic {

@@ -2,5 +2,8 @@
 //! meaning is the compiler's.
 
 pub mod ast;
+#[allow(clippy::wildcard_enum_match_arm, reason = "no rule concerns most tokens")]
 pub mod lexer;
+pub mod print;
+#[allow(clippy::wildcard_enum_match_arm, reason = "no rule concerns most tokens")]
 pub mod token;
