@@ -34,3 +34,8 @@ impl Limit {
         Self { message: message.into(), span: Span::default() }
     }
 }
+
+#[cfg(test)]
+mod dot_tests;
+#[cfg(test)]
+mod lanes_tests;

@@ -2,7 +2,7 @@
 //! the Rust functions that define it, lane by lane. Rounding to smaller floats is `convert.rs`'s business.
 //!
 //! Special values are exact: `exp2(-inf) = 0`, `exp2(inf) = inf`, `log(0) = -inf`, `log(x < 0)` is NaN, `sin(inf)` is NaN,
-//! and a NaN gives a NaN. `exp2` below -125.5 and `exp` below -87 give 0, up to half a binade before results become
+//! and a NaN gives a NaN. `exp2` below -125.5 and `exp` below -86.99 give 0, up to half a binade before results become
 //! denormal.
 
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
@@ -181,7 +181,7 @@ impl F32<'_, '_> {
 
     fn exp(&mut self, x: Value) -> Value {
         // Past these ends n is -126 and 128: the results are 0 and infinity.
-        let x = self.clamp(x, -87.336_54, 88.722_84);
+        let x = self.clamp(x, -87.34, 88.73);
         let rounder = self.k(ROUNDER + 126.0);
         let rounded = self.fma_k(x, std::f32::consts::LOG2_E, rounder);
         let whole = self.sub(rounded, rounder);
