@@ -1,7 +1,7 @@
 //! A kernel's frame: its constants, extents, parameters and grid, then its body. What statements mean is `stmt.rs`'s
 //! business.
 
-use pantile_diag::{Code, Diagnostic, Diagnostics, Span};
+use pantile_diag::{Code, Diagnostic, Diagnostics};
 use pantile_ir::{Axis, DType, Dim, Func, GridAxis, Param, ParamId, ParamKind, Type};
 use pantile_syntax::ast::{AxisExpr, AxisExtent, Generic, KernelItem, Param as SourceParam, TypeKind};
 
@@ -59,9 +59,7 @@ impl Sema<'_, '_> {
             self.grid_axis(var);
         }
         self.scoped(|cx| cx.body(&item.body));
-        for (n, out) in item.outs.iter().enumerate() {
-            self.written(ParamId((self.b.func.params.len() - item.outs.len() + n) as u32), out.name.span);
-        }
+        self.all_written();
     }
 
     /// A kernel's constant, as it is bound.
@@ -214,11 +212,12 @@ impl Sema<'_, '_> {
         }
     }
 
-    /// E0403 for an output that nothing stores to.
-    fn written(&mut self, param: ParamId, span: Span) {
-        let Some(row) = self.b.func.params.get(param.index()) else { return };
-        let name = row.name.clone();
-        if !self.stored.contains(&param) {
+    /// E0403 for outputs that nothing stores to.
+    fn all_written(&mut self) {
+        let rows = self.b.func.params.iter().enumerate().filter(|(_, p)| p.out);
+        let unwritten = rows.filter(|(n, _)| !self.stored.contains(&ParamId(*n as u32)));
+        let unwritten: Vec<_> = unwritten.map(|(_, p)| (p.name.clone(), p.span)).collect();
+        for (name, span) in unwritten {
             let error = Diagnostic::error(Code::E0403, span, format!("`{name}` is never written"), "an output");
             self.say::<()>(error.with_help(format!("store to it, `{name}[…] = …;`, or take it out")));
         }

@@ -11,6 +11,7 @@ use crate::Bindings;
 use crate::check::program::{ItemRef, PRELUDE, Program};
 
 mod accept;
+mod mutate;
 mod refuse;
 
 /// A program of one file, the prelude, and the file of shipped attention kernels for imports.
@@ -77,7 +78,7 @@ fn bound(item: &KernelItem, bind: &Bindings) -> Bindings {
         }
     }
     for (n, name) in extents(item).into_iter().enumerate() {
-        bind.extents.entry(name).or_insert([300, 2, 8, 130, 64][n % 5]);
+        bind.extents.entry(name).or_insert([300, 2, 32, 130, 64][n % 5]);
     }
     bind
 }
