@@ -45,8 +45,13 @@ struct Rows {
 }
 
 impl Parser<'_> {
+    /// An error at the token that stands here.
     pub(super) fn fail<T>(&self, message: impl Into<String>) -> Read<T> {
-        let line = self.tokens.get(self.at).or(self.tokens.last()).map_or(1, |(_, line)| *line);
+        self.fail_at(self.at, message)
+    }
+
+    fn fail_at<T>(&self, at: usize, message: impl Into<String>) -> Read<T> {
+        let line = self.tokens.get(at).or(self.tokens.last()).map_or(1, |(_, line)| *line);
         Err(ParseError { line, message: message.into() })
     }
 
@@ -157,7 +162,8 @@ impl Parser<'_> {
     fn row(&self, rows: &HashMap<Name, u32>, name: &Name, what: &str) -> Read<u32> {
         match rows.get(name) {
             Some(row) => Ok(*row),
-            None => self.fail(format!("no {what} is called `{}`", show(name))),
+            // The name has been taken already.
+            None => self.fail_at(self.at - 1, format!("no {what} is called `{}`", show(name))),
         }
     }
 
@@ -295,8 +301,13 @@ impl Parser<'_> {
         self.keyword("len")?;
         let len = self.integer()?;
         let holes = self.has_word("holes");
-        let mut inner =
-            Parser { tokens: self.tokens, at: self.at, depth: self.depth, func: Func::default(), rows: Rows::default() };
+        let mut inner = Parser {
+            tokens: self.tokens,
+            at: self.at,
+            depth: self.depth,
+            func: Func::default(),
+            rows: Rows::default(),
+        };
         inner.func()?;
         self.at = inner.at;
         self.rows.orders.insert(key, self.func.orders.len() as u32);

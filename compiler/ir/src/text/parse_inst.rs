@@ -5,7 +5,7 @@ use pantile_diag::Span;
 use super::lex::Token;
 use super::parse::{MAX_DEPTH, Parser, Read};
 use crate::{
-    ArgOp, BinaryOp, DType, Index, Inst, Kind, Loop, Op, Over, ReduceOp, Region, ScanOp, Scalar, StoreMode, UnaryOp,
+    ArgOp, BinaryOp, DType, Index, Inst, Kind, Loop, Op, Over, ReduceOp, Region, Scalar, ScanOp, StoreMode, UnaryOp,
     Value,
 };
 

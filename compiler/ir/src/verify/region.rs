@@ -157,8 +157,8 @@ impl Verifier<'_> {
     }
 
     fn guard(&mut self, guard: &Region, leading: usize) -> bool {
-        let number = guard.args.len() == leading
-            && guard.args.iter().all(|v| *self.func.ty(*v) == Type::Scalar(DType::I64));
+        let number =
+            guard.args.len() == leading && guard.args.iter().all(|v| *self.func.ty(*v) == Type::Scalar(DType::I64));
         let one = guard.yields.len() == 1 && *self.func.ty(guard.yields[0]) == Type::Scalar(DType::Bool);
         self.check(number, || "the guard's arguments are not the loop's".into())
             & self.check(one, || "the guard does not yield one scalar bool".into())

@@ -27,7 +27,8 @@ impl Verifier<'_> {
     fn dim(&mut self, dim: &Dim) {
         self.context = format!("dim `{}`", dim.name);
         self.check(dim.size >= 1, || format!("has size {}, not 1 or more", dim.size));
-        let orders = self.check(dim.order.is_none_or(|o| self.has_order(o)), || "has an order that does not exist".into());
+        let orders =
+            self.check(dim.order.is_none_or(|o| self.has_order(o)), || "has an order that does not exist".into());
         let Some(over) = dim.over else {
             self.check(dim.order.is_none(), || "is over nothing, yet has an order".into());
             return;
