@@ -37,27 +37,40 @@ fn short(d: &Diagnostic, sources: &SourceMap) -> String {
 
 // --- The full form
 
-/// What ariadne asks for: a file and a range of bytes, both known to exist.
+/// A file and a range of bytes or characters of it.
 type Id = (FileId, std::ops::Range<usize>);
 
 /// Each file's text, split into lines once.
 struct Cache<'a> {
     sources: &'a SourceMap,
-    files: Vec<Source<&'a str>>,
-    nowhere: Source<&'static str>,
+    files: Vec<Source>,
+    nowhere: Source,
 }
 
 impl<'a> Cache<'a> {
     fn new(sources: &'a SourceMap) -> Self {
-        let files = sources.files().map(|file| Source::from(sources.text(file))).collect();
-        Self { sources, files, nowhere: Source::from("") }
+        let files = sources.files().map(|file| Source::from(drawable(sources.text(file)))).collect();
+        Self { sources, files, nowhere: Source::from(String::new()) }
     }
 }
 
-impl<'a> ariadne::Cache<FileId> for &mut Cache<'a> {
-    type Storage = &'a str;
+/// The text with nothing in it that moves a cursor or that ariadne takes for a line's end, byte for byte as long: a line
+/// ends at `\n` alone, as in [`SourceMap::line_col`].
+fn drawable(text: &str) -> String {
+    let plain = |c: char| match (c, c.len_utf8()) {
+        ('\n' | '\t', _) => c,
+        _ if !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}') => c,
+        (_, 1) => ' ',
+        (_, 2) => '·',
+        _ => '\u{fffd}',
+    };
+    text.chars().map(plain).collect()
+}
 
-    fn fetch(&mut self, id: &FileId) -> Result<&Source<&'a str>, impl std::fmt::Debug> {
+impl ariadne::Cache<FileId> for &mut Cache<'_> {
+    type Storage = String;
+
+    fn fetch(&mut self, id: &FileId) -> Result<&Source, impl std::fmt::Debug> {
         Ok::<_, std::convert::Infallible>(self.files.get(id.0 as usize).unwrap_or(&self.nowhere))
     }
 
@@ -76,14 +89,19 @@ fn full(d: &Diagnostic, sources: &SourceMap, cache: &mut Cache, color: bool) -> 
         return std::iter::once(short(d, sources)).chain(help).collect();
     }
     let paint = if d.severity == Severity::Error { Color::Red } else { Color::Yellow };
-    let config = Config::default().with_color(color).with_index_type(IndexType::Byte);
-    let mut report = Report::build(severity(d).1, clamp(d.primary.span, sources))
+    // Bytes would do, but ariadne takes characters for bytes where a label stands in another file.
+    let config = Config::default().with_color(color).with_index_type(IndexType::Char);
+    let mut labels: Vec<(Span, &str, Color)> = vec![(d.primary.span, &d.primary.text, paint)];
+    labels.extend(d.secondary.iter().map(|l| (l.span, l.text.as_str(), Color::Blue)));
+    // Labels of one file that go upwards would be drawn as several pieces of it.
+    labels.sort_by_key(|(span, ..)| (span.file != d.primary.span.file, *span));
+    let mut report = Report::build(severity(d).1, characters(d.primary.span, sources))
         .with_config(config)
         .with_code(d.code)
-        .with_message(clean(&d.message))
-        .with_label(label(d.primary.span, &d.primary.text, paint, 0, sources));
-    for (order, secondary) in (1..).zip(&d.secondary) {
-        report = report.with_label(label(secondary.span, &secondary.text, Color::Blue, order, sources));
+        .with_message(clean(&d.message));
+    for (span, text, color) in labels {
+        let label = Label::new(characters(span, sources)).with_message(clean(text)).with_color(color);
+        report = report.with_label(label);
     }
     if let Some(help) = &d.help {
         report = report.with_help(clean(help));
@@ -93,10 +111,6 @@ fn full(d: &Diagnostic, sources: &SourceMap, cache: &mut Cache, color: bool) -> 
         Ok(()) => String::from_utf8_lossy(&out).into_owned(),
         Err(_) => short(d, sources),
     }
-}
-
-fn label(span: Span, text: &str, color: Color, order: i32, sources: &SourceMap) -> Label<Id> {
-    Label::new(clamp(span, sources)).with_message(clean(text)).with_color(color).with_order(order)
 }
 
 /// The bytes of the lines that a span touches.
@@ -113,7 +127,15 @@ fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
-/// A range of the file, on character boundaries; an empty one becomes the character at or before it, to be seen.
+/// A range of the file in characters.
+fn characters(span: Span, sources: &SourceMap) -> Id {
+    let (file, bytes) = clamp(span, sources);
+    let text = text(file, sources);
+    let start = text[..bytes.start].chars().count();
+    (file, start..start + text[bytes].chars().count())
+}
+
+/// A range of the file in bytes, on character boundaries; an empty one becomes the character at or before it, to be seen.
 fn clamp(span: Span, sources: &SourceMap) -> Id {
     let text = text(span.file, sources);
     let floor = |at: usize| (0..=at.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
