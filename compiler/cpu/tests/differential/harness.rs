@@ -75,8 +75,21 @@ pub fn load(text: &str) -> Module {
     if let Some(module) = loaded.module {
         return module;
     }
-    let said: Vec<String> = loaded.diagnostics.iter().map(|d| format!("{d:?}")).collect();
-    panic!("{}", said.join("\n"));
+    let said: Vec<String> =
+        loaded.diagnostics.iter().map(|d| format!("{} {} {:?}", d.code, d.message, d.help)).collect();
+    panic!("refused: {}", said.join("\n"));
+}
+
+/// Tries all bodies, then says which failed.
+pub fn all(bodies: &[&str], attempt: impl Fn(&str) + std::panic::RefUnwindSafe) {
+    let failed = bodies.iter().filter_map(|body| {
+        let outcome = std::panic::catch_unwind(|| attempt(body));
+        let why = outcome.err()?;
+        let why = why.downcast_ref::<String>().map_or("a panic", String::as_str);
+        Some(format!("FAILS: {body}\n{}", &why[..why.floor_char_boundary(1500)]))
+    });
+    let failed: Vec<String> = failed.collect();
+    assert!(failed.is_empty(), "{}", failed.join("\n\n"));
 }
 
 /// Loads one of the shipped files.

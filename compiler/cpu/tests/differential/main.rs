@@ -1,4 +1,5 @@
 //! Every kind of kernel as machine code against the interpreter, at awkward sizes. Speed is not measured here.
 
 mod harness;
+mod ops;
 mod shipped;
