@@ -1,0 +1,77 @@
+//! The shipped kernels apart from RainFusion, as typed functions. What they compute is written in the `.tile` files.
+
+use pantile::{Device, Mask, Result, Tensor};
+
+use crate::module;
+
+/// `x + y`, element by element; vectors of one dtype.
+///
+/// # Errors
+/// If the arguments do not fit or the kernel stops; so for all functions here.
+pub fn vector_add(x: &Tensor, y: &Tensor, device: &Device) -> Result<Tensor> {
+    module("elementwise.tile")?.kernel("vector_add")?.on(device).call((x, y))?.single()
+}
+
+/// `a · b + bias`, through the GELU if asked: `[M, K]`, `[K, N]`, `[N]`.
+///
+/// # Errors
+/// As [`vector_add`].
+pub fn matmul(a: &Tensor, b: &Tensor, bias: &Tensor, gelu: bool, device: &Device) -> Result<Tensor> {
+    module("matmul.tile")?.kernel("matmul")?.on(device).call((a, b, bias, gelu))?.single()
+}
+
+/// Softmax along the last axis of `[N, D]`.
+///
+/// # Errors
+/// As [`vector_add`].
+pub fn softmax(x: &Tensor, device: &Device) -> Result<Tensor> {
+    module("norm.tile")?.kernel("softmax_rows")?.on(device).call((x,))?.single()
+}
+
+/// Layer normalisation along the last axis of `[N, D]`.
+///
+/// # Errors
+/// As [`vector_add`].
+pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f32, device: &Device) -> Result<Tensor> {
+    module("norm.tile")?.kernel("layer_norm")?.on(device).call((x, weight, bias, eps))?.single()
+}
+
+/// Root-mean-square normalisation along the last axis of `[N, D]`.
+///
+/// # Errors
+/// As [`vector_add`].
+pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f32, device: &Device) -> Result<Tensor> {
+    module("norm.tile")?.kernel("rms_norm")?.on(device).call((x, weight, eps))?.single()
+}
+
+/// Softmax attention over the block pairs that `keep` holds, blocks of `block` tokens: q `[B, H, N, D]`, k and v
+/// `[B, G, M, D]`, keep `[B, H, ⌈N ÷ block⌉, ⌈M ÷ block⌉]`.
+///
+/// # Errors
+/// As [`vector_add`].
+pub fn attention(
+    (q, k, v): (&Tensor, &Tensor, &Tensor),
+    keep: &Mask,
+    block: usize,
+    scale: f32,
+    device: &Device,
+) -> Result<Tensor> {
+    let kernel = module("attention.tile")?.kernel("attention")?.with("BQ", block as i64).with("BK", block as i64);
+    kernel.on(device).call((q, k, v, keep, scale))?.single()
+}
+
+/// Softmax attention over all keys: q `[B, H, N, D]`, k and v `[B, G, M, D]`.
+///
+/// # Errors
+/// As [`vector_add`].
+pub fn attention_dense(q: &Tensor, k: &Tensor, v: &Tensor, scale: f32, device: &Device) -> Result<Tensor> {
+    module("attention.tile")?.kernel("attention_dense")?.on(device).call((q, k, v, scale))?.single()
+}
+
+/// Softmax attention of each query over the keys up to its own position.
+///
+/// # Errors
+/// As [`vector_add`].
+pub fn attention_causal(q: &Tensor, k: &Tensor, v: &Tensor, scale: f32, device: &Device) -> Result<Tensor> {
+    module("attention.tile")?.kernel("attention_causal")?.on(device).call((q, k, v, scale))?.single()
+}

@@ -1,0 +1,19 @@
+//! `pantile devices`: what kernels can run on here.
+
+use pantile::Device;
+
+use crate::failure::Outcome;
+use crate::screen;
+
+/// Lists what kernels can run on.
+#[derive(clap::Args)]
+pub(crate) struct Options {}
+
+pub(crate) fn run(_: &Options) -> Outcome {
+    let rows: Vec<Vec<String>> = Device::all()
+        .into_iter()
+        .map(|(device, about)| vec![format!("{}  {about}", screen::bold(&format!("{:6}", device.name())))])
+        .collect();
+    screen::table(&rows).iter().for_each(|line| screen::line(line));
+    Ok(())
+}

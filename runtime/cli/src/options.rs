@@ -1,0 +1,64 @@
+//! Values of options that several subcommands take. What they mean is each subcommand's business.
+
+use std::str::FromStr;
+
+use pantile::DType;
+
+/// `name=value`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Named {
+    pub(crate) name: String,
+    pub(crate) value: String,
+}
+
+impl FromStr for Named {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('=') {
+            Some((name, value)) if !name.is_empty() && !value.is_empty() => {
+                Ok(Self { name: name.trim().into(), value: value.trim().into() })
+            }
+            Some(_) | None => Err(format!("`{text}` is not of the form name=value")),
+        }
+    }
+}
+
+/// `F,Y,X`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Grid(pub(crate) [usize; 3]);
+
+impl FromStr for Grid {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let numbers: Option<Vec<usize>> = text.split(',').map(|n| n.trim().parse().ok()).collect();
+        let grid = numbers.and_then(|n| <[usize; 3]>::try_from(n).ok());
+        grid.map(Self).ok_or_else(|| format!("`{text}` is not of the form F,Y,X: three whole numbers"))
+    }
+}
+
+/// A dtype by its name.
+pub(crate) fn dtype(text: &str) -> Result<DType, String> {
+    let known = || DType::ALL.iter().map(|d| d.name()).collect::<Vec<_>>().join(", ");
+    text.parse().map_err(|()| format!("no dtype `{text}`; there are {}", known()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Grid, Named};
+
+    #[test]
+    fn grids_are_three_numbers() {
+        assert_eq!("13,15, 26".parse(), Ok(Grid([13, 15, 26])));
+        for wrong in ["", "1,2", "1,2,3,4", "a,b,c", "1,-2,3", "1,2,99999999999999999999999"] {
+            assert!(wrong.parse::<Grid>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn names_have_values() {
+        assert_eq!("q=x.st:q".parse(), Ok(Named { name: "q".into(), value: "x.st:q".into() }));
+        assert!("q".parse::<Named>().is_err() && "=3".parse::<Named>().is_err() && "q=".parse::<Named>().is_err());
+    }
+}

@@ -1,0 +1,141 @@
+//! `pantile run`: one kernel or pipeline on arguments from the command line.
+
+use std::path::PathBuf;
+
+use pantile::{Arg, Constant, Device, Module, Outputs, write_tensors};
+use pantile_compiler::{ParamType, Signature};
+
+use crate::failure::{Failure, Outcome, input};
+use crate::options::Named;
+use crate::screen;
+use crate::values::{self, Owned};
+
+/// Compiles a kernel or pipeline and runs it.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  pantile run kernels/norm.tile softmax_rows --arg x=in.safetensors:x --output out.safetensors
+  pantile run kernels/attention.tile attention_dense --arg q=qkv.safetensors:q --arg k=qkv.safetensors:k \\
+      --arg v=qkv.safetensors:v --arg scale=0.125 --const BQ=64 --device interp")]
+pub(crate) struct Options {
+    /// The source file.
+    file: PathBuf,
+    /// The kernel or pipeline.
+    name: String,
+    /// An argument: a number, a bool, or a tensor in a file.
+    #[arg(long = "arg", value_name = "NAME=VALUE|NAME=FILE:TENSOR")]
+    args: Vec<Named>,
+    /// A constant: a number or a dtype.
+    #[arg(long = "const", value_name = "NAME=VALUE")]
+    constants: Vec<Named>,
+    /// Where one output goes.
+    #[arg(long = "out", value_name = "NAME=FILE")]
+    outs: Vec<Named>,
+    /// Where all outputs go.
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// What to run on.
+    #[arg(long, default_value = "cpu", value_name = "cpu|interp")]
+    device: String,
+    /// Makes `print` and `assert` take effect.
+    #[arg(long)]
+    checks: bool,
+}
+
+pub(crate) fn run(options: &Options) -> Outcome {
+    let device = Device::parse(&options.device)?.with_checks(options.checks);
+    let module = Module::from_file(&options.file)?;
+    let (device, bar) = screen::with_bar(&device);
+    let pipeline = module.compiled().pipeline(&options.name).is_some();
+    let outputs = if pipeline {
+        let mut pipeline = module.pipeline(&options.name)?;
+        for constant in &options.constants {
+            pipeline = pipeline.with(&constant.name, value(constant)?);
+        }
+        let args = arguments(options, pipeline.signature())?;
+        check_outs(options, pipeline.signature())?;
+        pipeline.on(&device).call(borrowed(&args))?
+    } else {
+        let mut kernel = module.kernel(&options.name)?;
+        for constant in &options.constants {
+            kernel = kernel.with(&constant.name, value(constant)?);
+        }
+        let args = arguments(options, kernel.signature())?;
+        check_outs(options, kernel.signature())?;
+        kernel.on(&device).call(borrowed(&args))?
+    };
+    bar.finish_and_clear();
+    finish(options, &outputs)
+}
+
+fn borrowed(args: &[Owned]) -> Vec<Arg<'_>> {
+    args.iter().map(Owned::as_arg).collect()
+}
+
+fn value(constant: &Named) -> Result<Constant, Failure> {
+    let Named { name, value } = constant;
+    let int = value.parse::<i64>().ok().map(Constant::Int);
+    match int.or_else(|| value.parse().ok().map(Constant::DType)) {
+        Some(constant) => Ok(constant),
+        None => input(format!("constant `{name}`: `{value}` is neither a whole number nor a dtype")),
+    }
+}
+
+/// One a parameter, in order; parameters at the end that have defaults may be missing.
+fn arguments(options: &Options, signature: &Signature) -> Result<Vec<Owned>, Failure> {
+    let takes = || signature.params.iter().map(|p| format!("{}: {}", p.name, p.ty)).collect::<Vec<_>>().join(", ");
+    for (n, arg) in options.args.iter().enumerate() {
+        if !signature.params.iter().any(|p| p.name == arg.name) {
+            return input(format!("`{}` has no parameter `{}`; it takes {}", signature.name, arg.name, takes()));
+        }
+        if options.args[..n].iter().any(|other| other.name == arg.name) {
+            return input(format!("argument `{}` is given twice", arg.name));
+        }
+    }
+    let mut args = Vec::with_capacity(signature.params.len());
+    for param in &signature.params {
+        let is_mask = matches!(param.ty, ParamType::Mask(_));
+        args.push(match (options.args.iter().find(|a| a.name == param.name), param.default) {
+            (Some(arg), _) => values::parse(&arg.name, &arg.value, is_mask)?,
+            (None, Some((_, default))) => Owned::Scalar(default),
+            (None, None) => {
+                let form = match param.ty {
+                    ParamType::Tensor(..) | ParamType::Mask(_) => "FILE.safetensors:TENSOR",
+                    ParamType::Scalar(_) | ParamType::Int => "VALUE",
+                };
+                return input(format!(
+                    "argument `{0}` is missing; give `--arg {0}={form}` (`{1}` takes {2})",
+                    param.name,
+                    signature.name,
+                    takes()
+                ));
+            }
+        });
+    }
+    Ok(args)
+}
+
+fn check_outs(options: &Options, signature: &Signature) -> Outcome {
+    let known = || signature.outs.iter().map(|o| o.name.as_str()).collect::<Vec<_>>().join(", ");
+    match options.outs.iter().find(|out| !signature.outs.iter().any(|o| o.name == out.name)) {
+        Some(out) => input(format!("`{}` has no output `{}`; it has {}", signature.name, out.name, known())),
+        None => Ok(()),
+    }
+}
+
+fn finish(options: &Options, outputs: &Outputs) -> Outcome {
+    for (name, output) in outputs.iter() {
+        screen::line(&values::describe(name, output)?);
+    }
+    if let Some(path) = &options.output {
+        let all: Vec<_> = outputs.iter().map(|(name, output)| (name, values::as_tensor(output))).collect();
+        write_tensors(path, &all, &[])?;
+        screen::line(&format!("written to {}", path.display()));
+    }
+    for (name, output) in outputs.iter() {
+        for out in options.outs.iter().filter(|out| out.name == name) {
+            write_tensors(&out.value, &[(name, values::as_tensor(output))], &[])?;
+            screen::line(&format!("{name} written to {}", out.value));
+        }
+    }
+    Ok(())
+}

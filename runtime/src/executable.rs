@@ -1,0 +1,159 @@
+//! A specialised kernel made ready for a device: its code, the tables of its orders, and what is known of its rows. The
+//! arguments of a launch come later, from `launch.rs`.
+
+use std::sync::Arc;
+
+use pantile_diag::{SourceMap, Span};
+use pantile_ir::{BlockTable, Func, Order};
+
+use crate::balance::Balance;
+use crate::device::Backend;
+use crate::launch::Operand;
+use crate::{Device, Error, Result, cpu, interp};
+
+/// A kernel that a device can run.
+pub(crate) struct Executable {
+    pub(crate) func: Arc<Func>,
+    pub(crate) code: Code,
+    /// One an order of the function: element by position, -1 where there is none.
+    pub(crate) orders: Vec<Arc<Vec<i32>>>,
+    /// One a dim of the function: its blocks' lanes, where it has an order.
+    pub(crate) tables: Vec<Option<Arc<BlockTable>>>,
+    /// The largest element of each order; -1 if there is none.
+    largest: Vec<i64>,
+    pub(crate) balance: Option<Balance>,
+}
+
+/// The form in which a back end runs it.
+pub(crate) enum Code {
+    /// Machine code.
+    Cpu(Box<pantile_cpu::Kernel>),
+    /// The function itself.
+    Interp,
+}
+
+impl Device {
+    /// Makes a function ready, or finds it ready. `sources` is what its spans point into.
+    pub(crate) fn prepare(&self, func: &Arc<Func>, sources: &SourceMap) -> Result<Arc<Executable>> {
+        let key = (self.backend, self.checks, func.clone());
+        self.cache.executable(key, || self.make(func, sources))
+    }
+
+    fn make(&self, func: &Arc<Func>, sources: &SourceMap) -> Result<Executable> {
+        let orders: Vec<Arc<Vec<i32>>> =
+            func.orders.iter().map(|order| self.table(order, sources)).collect::<Result<_>>()?;
+        let code = match self.backend {
+            Backend::Interp => Code::Interp,
+            Backend::Cpu => {
+                let options = pantile_cpu::Options { checks: self.checks, ..pantile_cpu::Options::default() };
+                let kernel = pantile_cpu::compile(func, &options).map_err(|limit| limited(func, limit, sources))?;
+                Code::Cpu(Box::new(kernel))
+            }
+        };
+        let table = |dim: &pantile_ir::Dim| {
+            dim.order.map(|order| Arc::new(BlockTable::new(&orders[order.index()], dim.size as usize)))
+        };
+        let largest = orders.iter().map(|o| o.iter().max().map_or(-1, |e| i64::from(*e))).collect();
+        let (tables, balance) = (func.dims.iter().map(table).collect(), Balance::of(func));
+        Ok(Executable { func: func.clone(), code, tables, orders, largest, balance })
+    }
+
+    /// The table of an order: filled by its kernel on this device, checked, kept.
+    ///
+    /// # Errors
+    /// If the kernel stops, or the order is not one-to-one.
+    pub(crate) fn table(&self, order: &Order, sources: &SourceMap) -> Result<Arc<Vec<i32>>> {
+        let order = Arc::new(order.clone());
+        self.cache.table((self.backend, order.clone()), || self.fill(&order, sources))
+    }
+
+    fn fill(&self, order: &Order, sources: &SourceMap) -> Result<Vec<i32>> {
+        let refuse = |message: String| Error::Order { order: order.name.clone(), message };
+        let len = usize::try_from(order.len).ok().filter(|len| i32::try_from(*len).is_ok());
+        let len = len.ok_or_else(|| refuse(format!("a walk of {} positions is too long", order.len)))?;
+        let func = Arc::new((*order.fill).clone());
+        let extents: Vec<i64> = func.extents.iter().map(|e| e.known.unwrap_or(order.len)).collect();
+        let mut table = crate::Tensor::zeros(pantile_ir::DType::I32, &[len])?;
+        self.prepare(&func, sources)?.run(self, &extents, &mut [Operand::Out(&mut table)], sources)?;
+        let table = table.to_vec::<i32>()?;
+        check_order(order, &table).map_err(refuse)?;
+        Ok(table)
+    }
+}
+
+/// Each element at one position only, and none where there may be none.
+fn check_order(order: &Order, table: &[i32]) -> std::result::Result<(), String> {
+    let least = if order.holes { -1 } else { 0 };
+    if let Some(position) = table.iter().position(|e| *e < least) {
+        return Err(format!("position {position} gives {}, which is no element", table[position]));
+    }
+    let mut walked: Vec<(i32, usize)> = table.iter().zip(0..).filter(|(e, _)| **e >= 0).map(|(e, p)| (*e, p)).collect();
+    walked.sort_unstable();
+    match walked.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+        Some([(element, first), (_, second)]) => {
+            Err(format!("positions {first} and {second} both give element {element}: not one-to-one"))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn limited(func: &Func, limit: pantile_cpu::Limit, sources: &SourceMap) -> Error {
+    let line = line(sources, limit.span);
+    Error::Limit { kernel: func.name.clone(), message: limit.message, line }
+}
+
+/// `file:line` of a span, if it points into a file.
+pub(crate) fn line(sources: &SourceMap, span: Span) -> Option<String> {
+    let known = sources.files().any(|f| f == span.file) && span != Span::default();
+    known.then(|| format!("{}:{}", sources.name(span.file), sources.line_col(span).0))
+}
+
+impl Executable {
+    /// Runs it. The operands have been checked against the function's parameters.
+    pub(crate) fn run(
+        &self,
+        device: &Device,
+        extents: &[i64],
+        operands: &mut [Operand<'_>],
+        sources: &SourceMap,
+    ) -> Result<()> {
+        self.check_walks(extents)?;
+        match &self.code {
+            Code::Cpu(kernel) => cpu::run(self, kernel, device, extents, operands, sources),
+            Code::Interp => interp::run(self, device, extents, operands, sources),
+        }
+    }
+
+    /// An order's elements must lie within what is walked in it.
+    fn check_walks(&self, extents: &[i64]) -> Result<()> {
+        let walks = |e: &pantile_ir::ExtentId| extents[e.index()];
+        let of_extents = self.func.extents.iter().zip(extents).map(|(e, n)| (e.order, &e.name, *n));
+        let of_dims = self.func.dims.iter().filter_map(|d| d.over.as_ref().map(|e| (d.order, &d.name, walks(e))));
+        for (order, name, extent) in of_extents.chain(of_dims) {
+            let Some(order) = order else { continue };
+            let largest = self.largest[order.index()];
+            if largest >= extent {
+                let order = self.func.orders[order.index()].name.clone();
+                let message = format!("gives element {largest}, but `{name}` has only {extent}");
+                return Err(Error::Order { order, message });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_order;
+    use pantile_ir::{Func, Order};
+
+    #[test]
+    fn orders_are_one_to_one() {
+        let order = |holes| Order { name: "o".into(), len: 3, holes, fill: Box::new(Func::default()) };
+        assert!(check_order(&order(false), &[2, 0, 1]).is_ok());
+        assert!(check_order(&order(true), &[2, -1, -1]).is_ok());
+        assert!(check_order(&order(false), &[2, -1, 1]).unwrap_err().contains("position 1 gives -1"));
+        assert!(check_order(&order(true), &[2, -2, 1]).unwrap_err().contains("position 1 gives -2"));
+        assert!(check_order(&order(false), &[1, 0, 1]).unwrap_err().contains("positions 0 and 2"));
+    }
+}

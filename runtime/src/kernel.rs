@@ -1,0 +1,215 @@
+//! A kernel of a module, called from the host: constants fixed, arguments checked, specialised at the first call of each
+//! kind, launched. Pipelines are `pipeline.rs`'s business.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pantile_compiler::{ArgShape, Bindings, Signature};
+use pantile_ir::DType;
+
+use crate::executable::Executable;
+use crate::launch::{Out, Output, check, extents_of, fits, operands, verify, writes_nothing};
+use crate::module::Loaded;
+use crate::{Arg, Args, Device, Error, Mask, Result, Tensor};
+
+/// A constant of a kernel or pipeline, to be fixed by the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Constant {
+    /// For an `int`.
+    Int(i64),
+    /// For a dtype.
+    DType(DType),
+}
+
+impl From<i64> for Constant {
+    fn from(value: i64) -> Self {
+        Constant::Int(value)
+    }
+}
+
+impl From<DType> for Constant {
+    fn from(value: DType) -> Self {
+        Constant::DType(value)
+    }
+}
+
+/// Adds a constant to what the caller fixes.
+pub(crate) fn fix(fixed: &mut Bindings, name: &str, value: Constant) {
+    match value {
+        Constant::Int(n) => drop(fixed.ints.insert(name.into(), n)),
+        Constant::DType(dtype) => drop(fixed.dtypes.insert(name.into(), dtype)),
+    }
+}
+
+/// A kernel of a module.
+#[derive(Clone)]
+pub struct Kernel {
+    pub(crate) loaded: Arc<Loaded>,
+    pub(crate) signature: Arc<Signature>,
+    pub(crate) fixed: Bindings,
+}
+
+impl fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kernel").field("name", &self.signature.name).field("fixed", &self.fixed).finish_non_exhaustive()
+    }
+}
+
+impl Kernel {
+    /// What it takes and gives.
+    pub fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    /// Fixes a constant: `.with("BQ", 64)`, `.with("T", DType::F16)`. Whether there is one of that name is said at the call.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Constant>) -> Self {
+        fix(&mut self.fixed, name, value.into());
+        self
+    }
+
+    /// The kernel on a device. It compiles at the first call of each kind; keep the result, it remembers.
+    pub fn on(&self, device: &Device) -> KernelOn {
+        KernelOn { kernel: self.clone(), device: device.clone(), known: Arc::default() }
+    }
+}
+
+/// The dtypes and constants of a specialisation; known extents are compared with the function itself.
+type Key = (BTreeMap<String, DType>, BTreeMap<String, i64>);
+
+/// A kernel on a device.
+#[derive(Clone)]
+pub struct KernelOn {
+    kernel: Kernel,
+    device: Device,
+    known: Arc<Mutex<HashMap<Key, Vec<Arc<Executable>>>>>,
+}
+
+impl KernelOn {
+    /// Launches it with outputs that it allocates.
+    ///
+    /// # Errors
+    /// If the arguments do not fit, the kernel cannot be compiled for them, or it stops.
+    pub fn call(&self, args: impl Args) -> Result<Outputs> {
+        let args = args.to_args();
+        let signature = &self.kernel.signature;
+        let checked = check(signature, &args, &self.kernel.fixed)?;
+        let mut outputs = Vec::with_capacity(signature.outs.len());
+        for (out, shape) in signature.outs.iter().zip(&checked.inferred.outs) {
+            outputs.push(Output::allocate(known_shape(signature, &out.name, shape.as_ref())?)?);
+        }
+        self.launch(&args, &checked, outputs.iter_mut().map(Output::as_out).collect())?;
+        let names = signature.outs.iter().map(|o| o.name.clone()).collect();
+        Ok(Outputs { item: signature.name.clone(), names, list: outputs })
+    }
+
+    /// Launches it with outputs that the caller gives; each must be the only owner of its memory.
+    ///
+    /// # Errors
+    /// As [`KernelOn::call`], or if an output does not fit.
+    pub fn call_into(&self, args: impl Args, outs: Vec<Out<'_>>) -> Result<()> {
+        let args = args.to_args();
+        let signature = &self.kernel.signature;
+        let checked = check(signature, &args, &self.kernel.fixed)?;
+        if outs.len() != signature.outs.len() {
+            let (want, got) = (signature.outs.len(), outs.len());
+            return Err(Error::launch(&signature.name, format!("it has {want} outputs, but {got} are given")));
+        }
+        self.launch(&args, &checked, outs)
+    }
+
+    fn launch(&self, args: &[Arg<'_>], checked: &crate::launch::Checked, outs: Vec<Out<'_>>) -> Result<()> {
+        let executable = self.executable(&checked.inferred.bindings)?;
+        let func = &executable.func;
+        let extents = extents_of(func, &checked.inferred.bindings)?;
+        let mut operands = operands(func, &self.kernel.signature, args, &checked.scalars, outs)?;
+        verify(func, &extents, &operands)?;
+        if writes_nothing(&operands) && !self.device.checks {
+            return Ok(());
+        }
+        executable.run(&self.device, &extents, &mut operands, &self.kernel.loaded.sources)
+    }
+
+    fn executable(&self, bindings: &Bindings) -> Result<Arc<Executable>> {
+        let key = (bindings.dtypes.clone(), bindings.ints.clone());
+        let found = |known: &HashMap<Key, Vec<Arc<Executable>>>| {
+            known.get(&key).and_then(|list| list.iter().find(|e| fits(&e.func, bindings)).cloned())
+        };
+        if let Some(executable) = found(&self.known.lock().unwrap_or_else(PoisonError::into_inner)) {
+            return Ok(executable);
+        }
+        let Loaded { module, sources, .. } = &*self.kernel.loaded;
+        let func = module
+            .specialise(&self.kernel.signature.name, bindings)
+            .map_err(|diagnostics| Error::source(diagnostics, sources))?;
+        let executable = self.device.prepare(&Arc::new(func), sources)?;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.entry(key).or_default().push(executable.clone());
+        Ok(executable)
+    }
+}
+
+pub(crate) fn known_shape<'a>(signature: &Signature, out: &str, shape: Option<&'a ArgShape>) -> Result<&'a ArgShape> {
+    let unknown = || format!("the size of output `{out}` does not follow from the arguments; give it to `call_into`");
+    shape.ok_or_else(|| Error::launch(&signature.name, unknown()))
+}
+
+/// The results of a kernel or pipeline, in order.
+#[derive(Clone, Debug)]
+pub struct Outputs {
+    pub(crate) item: String,
+    pub(crate) names: Vec<String>,
+    pub(crate) list: Vec<Output>,
+}
+
+impl Outputs {
+    /// The names of the outputs.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str)
+    }
+
+    /// Names and outputs.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Output)> {
+        self.names().zip(&self.list)
+    }
+
+    fn output(&self, name: &str) -> Result<&Output> {
+        let known = || format!("no output `{name}`; it has {}", self.names.join(", "));
+        self.iter().find(|(n, _)| *n == name).map(|(_, o)| o).ok_or_else(|| Error::launch(&self.item, known()))
+    }
+
+    /// The tensor of that name.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn tensor(&self, name: &str) -> Result<Tensor> {
+        match self.output(name)? {
+            Output::Tensor(tensor) => Ok(tensor.clone()),
+            Output::Mask(_) => Err(Error::launch(&self.item, format!("output `{name}` is a mask"))),
+        }
+    }
+
+    /// The mask of that name.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn mask(&self, name: &str) -> Result<Mask> {
+        match self.output(name)? {
+            Output::Mask(mask) => Ok(mask.clone()),
+            Output::Tensor(_) => Err(Error::launch(&self.item, format!("output `{name}` is a tensor"))),
+        }
+    }
+
+    /// The only output, a tensor.
+    ///
+    /// # Errors
+    /// If there are more, or it is a mask.
+    pub fn single(&self) -> Result<Tensor> {
+        match &self.list[..] {
+            [Output::Tensor(tensor)] => Ok(tensor.clone()),
+            [Output::Mask(_)] => Err(Error::launch(&self.item, "its output is a mask")),
+            several => Err(Error::launch(&self.item, format!("it has {} outputs; ask for one by name", several.len()))),
+        }
+    }
+}
