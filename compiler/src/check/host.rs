@@ -461,7 +461,8 @@ impl<'p, 'n> Host<'p, 'n> {
 /// The compile-time functions that are no element-wise op.
 const BUILTINS: &[&str] = &["min", "max", "cdiv", "blocks", "len", "clamp", "where", "assert"];
 
-fn is_builtin(name: &str) -> bool {
+/// Whether scalar code can call a function of that name without defining it.
+pub(crate) fn is_builtin(name: &str) -> bool {
     BUILTINS.contains(&name) || UnaryOp::from_str(name).is_ok()
 }
 

@@ -86,7 +86,7 @@ pub(crate) fn arguments(signature: &Signature, bindings: &Bindings, numbers: Num
 
 /// Whether numbers alone can cause an error of this code.
 pub(crate) fn is_numeric(code: Code) -> bool {
-    matches!(code, Code::E0205 | Code::E0502 | Code::E0503 | Code::E0601 | Code::E0602 | Code::E0603)
+    matches!(code, Code::E0502 | Code::E0503 | Code::E0601 | Code::E0602 | Code::E0603)
 }
 
 /// What checking an item with several bindings has said, each place once for each code.

@@ -56,12 +56,13 @@ pub(crate) fn program(program: &Program, diags: &mut Diagnostics) -> BTreeMap<Sp
 /// Elaborates a kernel for each dtype of each generic.
 fn kernel(program: &Program, item: &KernelItem, findings: &mut Findings) -> Vec<String> {
     let mut said = Diagnostics::default();
-    let Some(signature) = signature::kernel(program, item, &mut said) else {
+    let signature = signature::kernel(program, item, &mut said);
+    findings.take(&said, None);
+    let Some(signature) = signature else {
         // The body may have more to say, as far as its constants can be guessed.
-        elaborate::kernel(program, item, &guessed(item), &mut said);
-        let mut quiet = Diagnostics::default();
-        said.iter().filter(|d| !is_numeric(d.code) || d.primary.span.file == item.span.file).for_each(|d| quiet.push(d.clone()));
-        findings.take(&quiet, None);
+        let mut found = Diagnostics::default();
+        elaborate::kernel(program, item, &guessed(item), &mut found);
+        findings.take(&believed(&found, &Diagnostics::default()), None);
         return Vec::new();
     };
     let mut needed = Vec::new();

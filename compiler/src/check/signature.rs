@@ -76,13 +76,15 @@ struct Reader<'p, 'd> {
     file: FileId,
     diags: &'d mut Diagnostics,
     generics: Vec<GenericInfo>,
+    /// Generics that have errors.
+    failed: BTreeSet<String>,
     /// Parameters of type `int`.
     ints: BTreeSet<String>,
 }
 
 impl<'p, 'd> Reader<'p, 'd> {
     fn new(program: &'p Program, file: FileId, diags: &'d mut Diagnostics) -> Self {
-        Self { program, file, diags, generics: Vec::new(), ints: BTreeSet::new() }
+        Self { program, file, diags, generics: Vec::new(), failed: BTreeSet::new(), ints: BTreeSet::new() }
     }
 
     fn signature(mut self, head: &Head<'_>) -> Option<Signature> {
@@ -94,7 +96,10 @@ impl<'p, 'd> Reader<'p, 'd> {
                     let (name, span) = (generic.name.node.clone(), generic.name.span);
                     self.generics.push(GenericInfo { name, kind, span });
                 }
-                None => ok = false,
+                None => {
+                    self.failed.insert(generic.name.node.clone());
+                    ok = false;
+                }
             }
         }
         let is_int = |p: &&Param| matches!(&p.ty.kind, TypeKind::Name(ty) if ty == "int");
@@ -205,6 +210,9 @@ impl<'p, 'd> Reader<'p, 'd> {
     }
 
     fn element(&mut self, name: &str, span: Span) -> Option<ElementType> {
+        if self.failed.contains(name) {
+            return None;
+        }
         if let Some(generic) = self.generics.iter().find(|g| g.name == name) {
             if let GenericKind::DType(_) = generic.kind {
                 return Some(ElementType::Generic(name.to_owned()));

@@ -12,9 +12,10 @@ use pantile_syntax::ast::{Arg, Expr, ExprKind, Ident, OrderItem, PipelineItem};
 use super::frame::Frame;
 use super::planner::{OrderRow, Planner, poisoned};
 use super::view::{AxisState, Value, View, Walk, same_order};
+use super::{BufferKind, Role};
 use crate::check::constant::Const;
-use crate::check::host::{Host, HostValue};
-use crate::check::program::{ItemRef, nearest};
+use crate::check::host::{Host, HostValue, is_builtin};
+use crate::check::program::{ItemRef, nearest, unknown_name};
 use crate::check::signature;
 use crate::signature::{ElementType, GenericKind, ParamInfo, ParamType, Signature};
 use crate::infer::{Sizes, bind};
@@ -53,7 +54,12 @@ impl<'p> Planner<'p, '_> {
             None => match name.node.as_str() {
                 "permute" => self.permute(frame, args, expr.span, false),
                 "unpermute" => self.permute(frame, args, expr.span, true),
-                _ => self.scalar(frame, expr),
+                builtin if is_builtin(builtin) => self.scalar(frame, expr),
+                unknown => {
+                    let known = self.program.names(frame.file).chain(["permute", "unpermute"]);
+                    self.diags.push(unknown_name(unknown, name.span, "kernel, pipeline or function", known));
+                    None
+                }
             },
         }
     }
@@ -393,7 +399,8 @@ impl<'p> Planner<'p, '_> {
             return None;
         };
         let view = if self.sizes == Sizes::MadeUp {
-            Some(view)
+            let what = BufferKind::Tensor { dtype: view.dtype, shape: view.shape() };
+            Some(if inverse { view } else { View { buffer: self.buffer(name.into(), what, Role::Temp), ..view } })
         } else if inverse {
             let elements = frame.bindings.extents.get(&extent.node).copied();
             self.unpermuted(view, axis, &walk, elements, span)

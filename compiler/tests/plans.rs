@@ -1,0 +1,217 @@
+//! Plans: what is fused and what is copied, and that both give what the pipeline says. Values come from the interpreter.
+
+mod support;
+
+use pantile_compiler::{ArgShape, Bindings, Module, Plan, PlanBindings, Role, Step};
+use pantile_interp::{Arg, Array, Data};
+use pantile_ir::{DType, Scalar};
+
+fn numbers(shape: &[usize], seed: u64) -> Array {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        f64::from(((state >> 40) as f32) / 8_388_608.0 - 1.0)
+    };
+    let data = (0..shape.iter().product::<usize>()).map(|_| next()).collect();
+    Array { dtype: DType::F32, shape: shape.to_vec(), data: Data::Float(data) }
+}
+
+fn shape_of(array: &Array) -> ArgShape {
+    ArgShape::Tensor { dtype: array.dtype, shape: array.shape.iter().map(|n| *n as i64).collect() }
+}
+
+fn int(n: i64) -> ArgShape {
+    ArgShape::Scalar { dtype: DType::I64, value: Scalar::Int(n) }
+}
+
+fn truth(x: bool) -> ArgShape {
+    ArgShape::Scalar { dtype: DType::Bool, value: Scalar::Bool(x) }
+}
+
+fn real(dtype: DType, x: f64) -> ArgShape {
+    ArgShape::Scalar { dtype, value: Scalar::Float(x) }
+}
+
+fn planned(module: &Module, name: &str, args: Vec<ArgShape>, ints: &[(&str, i64)]) -> Plan {
+    let ints = ints.iter().map(|(n, v)| ((*n).to_owned(), *v)).collect();
+    let bind = PlanBindings { args, fixed: Bindings { ints, ..Bindings::default() } };
+    module.plan(name, &bind).unwrap_or_else(|why| panic!("{name}: {why:#?}"))
+}
+
+fn refused(module: &Module, name: &str, args: Vec<ArgShape>) -> Vec<String> {
+    let bind = PlanBindings { args, fixed: Bindings::default() };
+    let said = module.plan(name, &bind).expect_err("this must be refused");
+    said.iter().map(|d| format!("{}: {}", d.code, d.message)).collect()
+}
+
+fn labels(plan: &Plan) -> Vec<&str> {
+    let label = |s: &'static str| s;
+    plan.steps
+        .iter()
+        .map(|s| match s {
+            Step::Launch { label, .. } => label.as_str(),
+            Step::Permute { inverse: false, .. } => label("permute"),
+            Step::Permute { inverse: true, .. } => label("unpermute"),
+        })
+        .collect()
+}
+
+fn floats(arg: &Arg) -> &[f64] {
+    match arg {
+        Arg::Tensor(Array { data: Data::Float(x), .. }) => x,
+        Arg::Tensor(_) | Arg::Mask(_) | Arg::Scalar(_) => panic!("not a float tensor"),
+    }
+}
+
+/// Softmax attention, straight from its definition; heads of q share those of k and v.
+fn attention(q: &Array, k: &Array, v: &Array, scale: f64) -> Vec<f64> {
+    let &[b, h, n, d] = &q.shape[..] else { panic!("four axes") };
+    let (g, m) = (k.shape[1], k.shape[2]);
+    let at = |x: &Array, i: usize| x.data.get(i).as_f64();
+    let mut out = vec![0.0; b * h * n * d];
+    for row in 0..b * h * n {
+        let (bi, hi) = (row / (h * n), row / n % h);
+        let base = (bi * g + hi / (h / g)) * m;
+        let score = |j: usize| (0..d).map(|c| at(q, row * d + c) * at(k, (base + j) * d + c)).sum::<f64>() * scale;
+        let scores: Vec<f64> = (0..m).map(score).collect();
+        let top = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let weights: Vec<f64> = scores.iter().map(|s| (s - top).exp()).collect();
+        let total: f64 = weights.iter().sum();
+        for c in 0..d {
+            out[row * d + c] = (0..m).map(|j| weights[j] / total * at(v, (base + j) * d + c)).sum();
+        }
+    }
+    out
+}
+
+#[test]
+fn rainfusion_copies_nothing_and_is_attention_where_all_is_kept() {
+    let module = support::shipped("rainfusion.tile");
+    let (f, y, x) = (3, 9, 10);
+    for (dialect, text, last) in [("paper", 0, false), ("paper", 7, true), ("mindie", 0, false), ("mindie", 7, false), ("mindie", 7, true)] {
+        let n = f * y * x + text;
+        let (q, k, v) = (numbers(&[1, 4, n, 8], 1), numbers(&[1, 2, n, 8], 2), numbers(&[1, 2, n, 8], 3));
+        let mut args = vec![shape_of(&q), shape_of(&k), shape_of(&v)];
+        args.extend([f, y, x, text].map(|n| int(n as i64)));
+        args.extend([real(DType::F64, 0.0), real(DType::F32, 0.5), truth(true)]);
+        args.extend((dialect == "paper").then(|| truth(false)));
+        args.push(truth(last));
+        let plan = planned(&module, &format!("rainfusion_{dialect}"), args, &[("P", 16)]);
+        assert_eq!(labels(&plan), ["block_means", "block_means", "block_scores", "select", "attention"]);
+        assert_eq!(plan.buffers.iter().filter(|b| b.role == Role::Temp).count(), 2, "only the means are temporary");
+        let outs = support::execute(&plan, &[(0, Arg::Tensor(q.clone())), (1, Arg::Tensor(k.clone())), (2, Arg::Tensor(v.clone()))]);
+        let want = attention(&q, &k, &v, 0.5);
+        let worst = floats(&outs[0]).iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        assert!(worst < 1e-5, "{dialect} with {text} text tokens: off by {worst}");
+    }
+}
+
+const WALKS: &str = r#"
+order back(p in N, N: int) -> int { N - 1 - p }
+order gaps(p in 2 * N, N: int) -> int { if p % 2 == 0 { p / 2 } else { -1 } }
+
+kernel double<P: int = 4>(x: tensor<f32>[N]) -> (y: tensor<f32>[N]) grid (i in N by P) { y[i] = x[i] * 2.0; }
+kernel add<P: int = 4>(a: tensor<f32>[N], b: tensor<f32>[N]) -> (y: tensor<f32>[N]) grid (i in N by P) { y[i] = a[i] + b[i]; }
+kernel each(x: tensor<f32>[N]) -> (y: tensor<f32>[N]) grid (n in N) { y[n] = x[n] * 2.0; }
+kernel sums<P: int = 4>(x: tensor<f32>[N]) -> (s: tensor<f32>[N by P]) grid (i in N by P) { s[index(i)] = sum(x[i], over i); }
+
+pipeline fused(x: tensor<f32>[N]) -> (y: tensor<f32>[N]) {
+    y = unpermute(double(permute(x, N via back(N))), N via back(N));
+}
+pipeline computed(x: tensor<f32>[N]) -> (y: tensor<f32>[N]) {
+    let walk = back(N);
+    y = unpermute(each(permute(x, N via walk)), N via walk);
+}
+pipeline still(x: tensor<f32>[N]) -> (y: tensor<f32>[N]) { y = permute(x, N via back(N)); }
+pipeline mixed(x: tensor<f32>[N]) -> (y: tensor<f32>[N]) { y = add(x, permute(x, N via back(N))); }
+pipeline twice(x: tensor<f32>[N]) -> (y: tensor<f32>[N]) {
+    y = permute(permute(x, N via back(N)), N via back(N));
+}
+pipeline holes(x: tensor<f32>[N]) -> (s: tensor<f32>[NB], y: tensor<f32>[N]) {
+    let walk = gaps(N);
+    let w = permute(x, N via walk);
+    s = sums(w);
+    y = unpermute(double(w), N via walk);
+}
+pipeline nested(x: tensor<f32>[N]) -> (y: tensor<f32>[N]) {
+    let (s, d) = holes(x);
+    if N > 3 { y = add(d, fused(x)); } else { y = d; }
+}
+pipeline named(x: tensor<f32>[N], scale: f32 = 2.0) -> (y: tensor<f32>[N]) {
+    let mut n = 1;
+    if scale > 1.0 { n = 2; }
+    y = double<P = n * 2>(x: x);
+}
+"#;
+
+#[test]
+fn what_cannot_be_fused_is_copied_and_stays_right() {
+    let module = support::module(WALKS);
+    let x: Vec<f64> = (1..=7).map(f64::from).collect();
+    let array = Array { dtype: DType::F32, shape: vec![7], data: Data::Float(x.clone()) };
+    let map = |f: &dyn Fn(usize) -> f64| (0..7).map(f).collect::<Vec<f64>>();
+    let double = map(&|i| 2.0 * x[i]);
+    type Case<'a> = (&'a str, &'a [&'a str], Vec<Vec<f64>>);
+    let cases: [Case<'_>; 8] = [
+        ("fused", &["double"], vec![double.clone()]),
+        ("computed", &["permute", "each", "unpermute"], vec![double.clone()]),
+        ("still", &["permute"], vec![map(&|i| x[6 - i])]),
+        ("mixed", &["permute", "add"], vec![map(&|i| x[i] + x[6 - i])]),
+        ("twice", &["permute", "permute"], vec![x.clone()]),
+        ("holes", &["sums", "double"], vec![vec![3.0, 7.0, 11.0, 7.0], double.clone()]),
+        ("nested", &["sums", "double", "double", "add"], vec![map(&|i| 4.0 * x[i])]),
+        ("named", &["double"], vec![double.clone()]),
+    ];
+    for (name, steps, want) in cases {
+        let plan = planned(&module, name, vec![shape_of(&array)], &[]);
+        assert_eq!(labels(&plan), steps, "{name}: {:?}", plan.notes);
+        let outs = support::execute(&plan, &[(0, Arg::Tensor(array.clone()))]);
+        let got: Vec<Vec<f64>> = outs.iter().map(|o| floats(o).to_vec()).collect();
+        assert_eq!(got, want, "{name}");
+        let copies = plan.steps.iter().filter(|s| matches!(s, Step::Permute { .. })).count();
+        let reasons = plan.notes.iter().filter(|n| n.text.contains("copied")).count();
+        assert!(reasons >= copies, "{name}: every copy has a reason: {:?}", plan.notes);
+    }
+}
+
+#[test]
+fn padded_copies_are_walked_without_their_holes() {
+    let module = support::module(
+        r#"
+order gaps(p in 2 * N, N: int) -> int { if p % 2 == 0 { N - 1 - p / 2 } else { -1 } }
+kernel shift<P: int = 4>(x: tensor<f32>[M, N]) -> (y: tensor<f32>[M, N]) grid (i in N by P, m in M by P) {
+    y[m, i] = x[m, i] + 1.0;
+}
+pipeline p(x: tensor<f32>[M, N]) -> (y: tensor<f32>[M, N]) {
+    let w = permute(permute(x, N via gaps(N)), M via gaps(M));
+    y = unpermute(unpermute(shift(w), M via gaps(M)), N via gaps(N));
+}
+"#,
+    );
+    let x = numbers(&[3, 5], 9);
+    let plan = planned(&module, "p", vec![shape_of(&x)], &[]);
+    let outs = support::execute(&plan, &[(0, Arg::Tensor(x.clone()))]);
+    let want: Vec<f64> = (0..15).map(|i| f64::from((x.data.get(i).as_f64() + 1.0) as f32)).collect();
+    assert_eq!(floats(&outs[0]), want, "{:?}", labels(&plan));
+}
+
+#[test]
+fn what_does_not_fit_is_refused_by_name() {
+    let module = support::shipped("rainfusion.tile");
+    let (q, k) = (numbers(&[1, 2, 64, 8], 1), numbers(&[1, 2, 64, 8], 2));
+    let args = |f: i64, sparsity: f64, k: &Array| {
+        let mut args = vec![shape_of(&q), shape_of(k), shape_of(&q)];
+        args.extend([f, 8, 8, 0].map(int));
+        args.extend([real(DType::F64, sparsity), real(DType::F32, 0.5), truth(true)]);
+        args
+    };
+    let said = |args| refused(&module, "rainfusion_paper", args).join("; ");
+    assert!(said(args(1, 1.0, &k)).contains("E0603: requirement not met: sparsity"));
+    assert!(said(args(2, 0.5, &k)).contains("E0603: requirement not met: F * Y * X + text"));
+    let short = numbers(&[1, 2, 63, 8], 2);
+    assert_eq!(said(args(1, 0.5, &short)), "E0503: `k` has N = 63 but `q` has N = 64");
+    let narrow = numbers(&[1, 2, 64, 4], 2);
+    assert_eq!(said(args(1, 0.5, &narrow)), "E0503: `k` has D = 4 but `q` has D = 8");
+    let missing = args(1, 0.5, &k)[..5].to_vec();
+    assert!(said(missing).contains("takes 13 arguments (q, k, v, F, Y, X, text, sparsity"));
+}
