@@ -1,1 +1,4 @@
-//! (in progress)
+//! What the integration tests share. The tests themselves are in `tests/`.
+
+pub mod execute;
+pub mod generate;
