@@ -3,11 +3,14 @@
 
 #![allow(dead_code)]
 
+mod analysis;
 mod bindings;
 mod check;
 mod elaborate;
 mod infer;
 mod module;
+pub mod passes;
+pub mod pipeline;
 mod plan;
 mod signature;
 
