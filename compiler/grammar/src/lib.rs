@@ -11,6 +11,8 @@ mod outline;
 #[allow(clippy::wildcard_enum_match_arm, reason = "no rule concerns most tokens")]
 mod repair;
 #[allow(clippy::wildcard_enum_match_arm, reason = "no rule concerns most tokens")]
+mod replace;
+#[allow(clippy::wildcard_enum_match_arm, reason = "no rule concerns most tokens")]
 mod slips;
 mod tree;
 

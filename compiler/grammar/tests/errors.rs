@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use pantile_diag::{SourceMap, render_short};
+use pantile_diag::{Code, FileId, SourceMap, render_short};
 use pantile_grammar::parse;
 use pantile_syntax::ast::Item;
 
@@ -66,5 +66,20 @@ fn outline(item: &Item) -> String {
         Item::Pipeline(p) => format!("pipeline {}({}): {}", p.name.node, p.params.len(), p.body.stmts.len()),
         Item::Tune(t) => format!("tune {}", t.name.node),
         Item::Use(u) => format!("use {}", u.path.node),
+    }
+}
+
+/// The first example of a page is wrong in the page's way, and the second is right.
+#[test]
+fn examples_of_the_pages() {
+    for code in [Code::E0001, Code::E0002, Code::E0003] {
+        let examples: Vec<&str> =
+            code.info().long.split("```text\n").skip(1).filter_map(|e| e.split("```").next()).collect();
+        let (_, diagnostics) = parse(FileId(0), examples[0]);
+        assert!(diagnostics.iter().any(|d| d.code == code), "{code}");
+        for right in &examples[1..] {
+            let (_, diagnostics) = parse(FileId(0), right);
+            assert!(diagnostics.is_empty(), "{code}: {diagnostics:#?}");
+        }
     }
 }
