@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use pantile_diag::Code;
 use pantile_ir::{Class, DType, Scalar};
 
 use crate::Bindings;
@@ -92,6 +93,21 @@ pub enum InferError {
 }
 
 impl std::error::Error for InferError {}
+
+impl InferError {
+    /// The entry of the error table, where the call stands in a pipeline.
+    pub(crate) fn code(&self) -> Code {
+        match self {
+            Self::Arity { .. } | Self::Kind { .. } | Self::NoSuchConstant { .. } => Code::E0305,
+            Self::DType { .. } | Self::DTypeConflict { .. } | Self::Constraint { .. } | Self::Number { .. } => {
+                Code::E0301
+            }
+            Self::Rank { .. } => Code::E0203,
+            Self::ExtentConflict { .. } | Self::AxisSize { .. } | Self::Negative { .. } => Code::E0602,
+            Self::Unbound { .. } | Self::NotPositive { .. } => Code::E0503,
+        }
+    }
+}
 
 impl std::fmt::Display for InferError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

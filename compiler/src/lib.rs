@@ -1,8 +1,6 @@
 //! The compiler: names, constants and types of Pantile source, its elaboration to Tile IR, passes over that, and plans of
 //! pipelines. Nothing here executes code or reads files.
 
-#![allow(dead_code)]
-
 mod analysis;
 mod bindings;
 mod check;

@@ -11,6 +11,7 @@ use crate::check::load::load;
 use crate::check::program::{ItemRef, Program, nearest, unknown_name};
 use crate::check::tune::{self, Tune};
 use crate::check::{self, signature};
+use crate::passes::{Options, optimise};
 use crate::plan::{self, Plan, PlanBindings};
 use crate::signature::{OrderSignature, Signature};
 use crate::{Bindings, elaborate};
@@ -126,8 +127,10 @@ impl Module {
     /// What these bindings make impossible.
     pub fn specialise(&self, kernel: &str, bindings: &Bindings) -> Result<Func, Diagnostics> {
         let mut func = self.elaborate_only(kernel, bindings)?;
-        optimise(&mut func);
-        Ok(func)
+        let mut diags = Diagnostics::default();
+        let name = self.kernel(kernel).map_or(Span::new(self.root, 0, 0), |s| s.span);
+        optimised(&mut func, name, &mut diags);
+        if diags.has_errors() { Err(diags) } else { Ok(func) }
     }
 
     /// The kernel as IR, straight from source.
@@ -176,7 +179,7 @@ impl Module {
         if diags.has_errors() {
             return Err(diags);
         }
-        elaborate::order(&self.program, item, &args, extent, &mut diags).ok_or(diags)
+        plan::order(&self.program, item, &args, extent, &mut diags).ok_or(diags)
     }
 
     /// The plan of a pipeline for these arguments.
@@ -191,8 +194,7 @@ impl Module {
         let mut diags = Diagnostics::default();
         let mut specialise = |item: &KernelItem, bindings: &Bindings, diags: &mut Diagnostics| {
             let mut func = elaborate::kernel(&self.program, item, bindings, diags)?;
-            optimise(&mut func);
-            Some(func)
+            optimised(&mut func, item.name.span, diags).then_some(func)
         };
         plan::plan(&self.program, item, signature, bindings, &mut specialise, &mut diags).ok_or(diags)
     }
@@ -204,4 +206,13 @@ impl Module {
     }
 }
 
-fn optimise(_func: &mut Func) {}
+/// Runs the passes over a kernel; whether they left it whole.
+pub(crate) fn optimised(func: &mut Func, name: Span, diags: &mut Diagnostics) -> bool {
+    let report = optimise(func, &Options::default());
+    let Some(bug) = &report.bug else { return true };
+    let message = format!("pass `{}` broke kernel `{}`: {}", bug.pass, func.name, bug.rules.join("; "));
+    let error = Diagnostic::error(Code::E0701, name, message, "while compiling this");
+    diags
+        .push(error.with_help("this is a fault of the compiler, not of the program; please report it with the source"));
+    false
+}

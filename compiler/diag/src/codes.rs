@@ -1,7 +1,7 @@
 //! THE ERROR TABLE: one row a code. The long form shown by `pantile explain` is `docs/src/errors/<code>.md`.
 //!
 //! Ranges: E00xx text and grammar, E01xx names, E02xx dimensions and extents, E03xx types, E04xx stores and races,
-//! E05xx constants and specialisation, E06xx orders and pipelines, W09xx warnings. Launch errors are the runtime's.
+//! E05xx constants and specialisation, E06xx orders and pipelines, E07xx the compiler itself, W09xx warnings. Launch errors are the runtime's.
 
 use std::fmt;
 use std::str::FromStr;
@@ -64,6 +64,7 @@ codes! {
     E0601 "order is not one-to-one";
     E0602 "invalid pipeline step";
     E0603 "requirement not met";
+    E0701 "fault of the compiler";
     W0901 "value is not used";
 }
 

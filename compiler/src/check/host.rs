@@ -305,9 +305,10 @@ impl<'p, 'n> Host<'p, 'n> {
     }
 
     fn bind(&mut self, names: &[LetName], ty: Option<&TypeExpr>, value: &Expr, diags: &mut Diagnostics) -> Option<()> {
-        let parts: Vec<&Expr> = match &value.kind {
-            ExprKind::Tuple(parts) if names.len() > 1 => parts.iter().collect(),
-            _ => vec![value],
+        let parts: Vec<&Expr> = if let (ExprKind::Tuple(parts), true) = (&value.kind, names.len() > 1) {
+            parts.iter().collect()
+        } else {
+            vec![value]
         };
         if parts.len() != names.len() {
             let message = format!("{} names, but {} values", names.len(), parts.len());
@@ -329,9 +330,10 @@ impl<'p, 'n> Host<'p, 'n> {
 
     fn assign(&mut self, target: &Expr, op: Option<BinOp>, value: &Expr, diags: &mut Diagnostics) -> Option<()> {
         let right = self.eval(value, diags)?;
-        let local = match &target.kind {
-            ExprKind::Name(name) => self.locals.iter_mut().rev().find(|(n, _)| n.name.node == *name),
-            _ => None,
+        let local = if let ExprKind::Name(name) = &target.kind {
+            self.locals.iter_mut().rev().find(|(n, _)| n.name.node == *name)
+        } else {
+            None
         };
         let Some((name, slot)) = local else {
             diags.push(Diagnostic::error(Code::E0402, target.span, "only a `let mut` can be assigned here", "not one"));

@@ -4,9 +4,9 @@
 use pantile_diag::{Code, Diagnostic, Diagnostics, Span};
 use pantile_ir::{Class, DType, Scalar};
 
+use crate::Bindings;
 use crate::infer::{ArgShape, representative};
 use crate::signature::{GenericKind, ParamType, Signature};
-use crate::Bindings;
 
 /// A choice of made-up numbers. An error that numbers cause is believed if two choices agree on it.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -259,22 +259,22 @@ impl<'p, 'd> Reader<'p, 'd> {
     }
 
     fn size(&mut self, expr: &Expr) -> Option<Size> {
-        match &expr.kind {
-            ExprKind::Name(name) if self.is_number(name) => Some(Size::Generic(name.clone())),
-            ExprKind::Binary(op, a, b) => {
-                let (a, b) = (self.size(a), self.size(b));
-                Some(Size::Binary(binary_op(*op), Box::new(a?), Box::new(b?)))
-            }
-            _ => {
-                let size = Host::new(self.program, self.file, &|_| None).eval_int(expr, self.diags)?;
-                if size < 1 {
-                    let message = format!("a block has at least one element, not {size}");
-                    self.diags.push(Diagnostic::error(Code::E0502, expr.span, message, "not positive"));
-                    return None;
-                }
-                Some(Size::Literal(size))
-            }
+        if let ExprKind::Name(name) = &expr.kind
+            && self.is_number(name)
+        {
+            return Some(Size::Generic(name.clone()));
         }
+        if let ExprKind::Binary(op, a, b) = &expr.kind {
+            let (a, b) = (self.size(a), self.size(b));
+            return Some(Size::Binary(binary_op(*op), Box::new(a?), Box::new(b?)));
+        }
+        let size = Host::new(self.program, self.file, &|_| None).eval_int(expr, self.diags)?;
+        if size < 1 {
+            let message = format!("a block has at least one element, not {size}");
+            self.diags.push(Diagnostic::error(Code::E0502, expr.span, message, "not positive"));
+            return None;
+        }
+        Some(Size::Literal(size))
     }
 
     fn default(&mut self, ty: &ParamType, expr: &Expr) -> Option<(DType, Scalar)> {

@@ -68,7 +68,8 @@ pub(crate) fn read(program: &Program, item: &TuneItem, diags: &mut Diagnostics) 
     if ok {
         // Any candidate will do to see whether the requirements make sense.
         let first = tune.space.iter().filter_map(|(n, v)| v.first().map(|v| (n.clone(), *v))).collect();
-        ok = tune.require.iter().all(|e| holds(program, &tune, &first, &|_| 0, e, diags).is_some());
+        let check = |ok: bool, e| holds(program, &tune, &first, &|_| 0, e, diags).is_some() && ok;
+        ok = tune.require.iter().fold(ok, check);
     }
     ok.then_some(tune)
 }

@@ -256,7 +256,8 @@ impl<'p, 'd> Walk<'p, 'd> {
             || self.program.lookup(self.file, name).is_some()
             || builtin_constant(name).is_some();
         if !known {
-            let error = unknown_name(name, span, "value", self.scope.iter().copied().chain(self.program.names(self.file)));
+            let error =
+                unknown_name(name, span, "value", self.scope.iter().copied().chain(self.program.names(self.file)));
             self.diags.push(error);
         }
     }

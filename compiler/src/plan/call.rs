@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use pantile_diag::{Code, Diagnostic, Span};
+use pantile_diag::{Code, Diagnostic, Diagnostics, Span};
 use pantile_ir::{DType, Order};
 use pantile_syntax::ast::{Arg, Expr, ExprKind, Ident, OrderItem, PipelineItem};
 
@@ -15,10 +15,11 @@ use super::view::{AxisState, Value, View, Walk, same_order};
 use super::{BufferKind, Role};
 use crate::check::constant::Const;
 use crate::check::host::{Host, HostValue, is_builtin};
-use crate::check::program::{ItemRef, nearest, unknown_name};
+use crate::check::program::{ItemRef, Program, nearest, unknown_name};
 use crate::check::signature;
-use crate::signature::{ElementType, GenericKind, ParamInfo, ParamType, Signature};
 use crate::infer::{Sizes, bind};
+use crate::module::optimised;
+use crate::signature::{ElementType, GenericKind, ParamInfo, ParamType, Signature};
 use crate::{ArgShape, Bindings, elaborate};
 
 /// How deep pipelines may call pipelines.
@@ -260,18 +261,21 @@ impl<'p> Planner<'p, '_> {
         let bindings = match bind(&signature, &shapes, &bound.fixed, self.sizes) {
             Ok(inferred) => inferred.bindings,
             Err(why) => {
-                let error = Diagnostic::error(Code::E0602, span, why.to_string(), "in this call");
+                let error = Diagnostic::error(why.code(), span, why.to_string(), "in this call");
                 self.diags.push(error.with_label(signature.span, "defined here"));
                 return None;
             }
         };
         let is_int = |n: usize| matches!(signature.params[n].ty, ParamType::Int);
-        let values = bound.values.into_iter().zip(&shapes).enumerate().map(|(n, (value, shape))| match (value, shape) {
-            (_, ArgShape::Scalar { dtype, value }) if is_int(n) => Value::Scalar(Const::Typed(*dtype, *value).cast_int()),
-            (_, ArgShape::Scalar { dtype, value }) => Value::Scalar(Const::Typed(*dtype, *value)),
-            (Some((value, _)), ArgShape::Tensor { .. } | ArgShape::Mask { .. }) => value,
-            (None, ArgShape::Tensor { .. } | ArgShape::Mask { .. }) => Value::Poison,
-        });
+        let values =
+            bound.values.into_iter().zip(&shapes).enumerate().map(|(n, (value, shape))| match (value, shape) {
+                (_, ArgShape::Scalar { dtype, value }) if is_int(n) => {
+                    Value::Scalar(Const::Typed(*dtype, *value).cast_int())
+                }
+                (_, ArgShape::Scalar { dtype, value }) => Value::Scalar(Const::Typed(*dtype, *value)),
+                (Some((value, _)), ArgShape::Tensor { .. } | ArgShape::Mask { .. }) => value,
+                (None, ArgShape::Tensor { .. } | ArgShape::Mask { .. }) => Value::Poison,
+            });
         let mut inner = self.frame(item, &signature, bindings, values.collect());
         self.depth += 1;
         self.body(&mut inner, &item.body);
@@ -362,7 +366,7 @@ impl<'p> Planner<'p, '_> {
         if known.is_some() {
             return known;
         }
-        let order = Arc::new(elaborate::order(self.program, walk.item, &walk.args, size, self.diags)?);
+        let order = Arc::new(order(self.program, walk.item, &walk.args, size, self.diags)?);
         let (item, args) = (walk.item.span, walk.args.clone());
         self.orders.push(OrderRow { item, args, extent: size, order: order.clone() });
         Some(order)
@@ -464,6 +468,18 @@ impl<'p> Planner<'p, '_> {
         let back = if order.holes { elements.unwrap_or(size) } else { size };
         self.put_back(&view, axis, order, back, span)
     }
+}
+
+/// An order with its arguments, its kernel optimised; `None` after errors have been said.
+pub(crate) fn order(
+    program: &Program,
+    item: &OrderItem,
+    args: &BTreeMap<String, i64>,
+    extent: i64,
+    diags: &mut Diagnostics,
+) -> Option<Order> {
+    let mut order = elaborate::order(program, item, args, extent, diags)?;
+    optimised(&mut order.fill, item.name.span, diags).then_some(order)
 }
 
 /// The outputs of a call as one value.

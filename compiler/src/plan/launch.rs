@@ -13,8 +13,8 @@ use super::planner::{Planner, extent_name};
 use super::slots::slots;
 use super::view::{AxisState, AxisView, MaskView, Value, View};
 use super::{BufferKind, Note, PlanArg, Role, Step};
-use crate::signature::{ExtentInfo, Signature};
 use crate::infer::{Sizes, bind};
+use crate::signature::{ExtentInfo, Signature};
 use crate::{ArgShape, Bindings, Inferred};
 
 /// An axis of an argument, and how it is seen.
@@ -70,7 +70,8 @@ impl<'p> Planner<'p, '_> {
         let inferred = match bind(callee, &shapes, &fixed, self.sizes) {
             Ok(inferred) => inferred,
             Err(why) => {
-                let error = Diagnostic::error(Code::E0602, span, why.to_string(), format!("in this call of `{}`", callee.name));
+                let error =
+                    Diagnostic::error(why.code(), span, why.to_string(), format!("in this call of `{}`", callee.name));
                 self.diags.push(error.with_label(callee.span, "defined here"));
                 return None;
             }
@@ -98,7 +99,10 @@ impl<'p> Planner<'p, '_> {
             b.dtypes == bindings.dtypes
                 && b.ints == bindings.ints
                 && b.walks == bindings.walks
-                && func.extents.iter().all(|e| e.known.is_none() || b.extents.get(&e.name) == bindings.extents.get(&e.name))
+                && func
+                    .extents
+                    .iter()
+                    .all(|e| e.known.is_none() || b.extents.get(&e.name) == bindings.extents.get(&e.name))
         };
         if let Some((.., func)) = self.funcs.iter().find(|(at, b, func)| *at == item.span && same(b, func)) {
             return Ok(func.clone());
@@ -138,7 +142,8 @@ impl<'p> Planner<'p, '_> {
         let names = extent_names(callee, bound);
         let mut outs = Vec::new();
         for (out, shape) in callee.outs.iter().zip(&inferred.outs) {
-            let name = if callee.outs.len() == 1 { callee.name.clone() } else { format!("{}.{}", callee.name, out.name) };
+            let name =
+                if callee.outs.len() == 1 { callee.name.clone() } else { format!("{}.{}", callee.name, out.name) };
             let (buffer, value) = match shape {
                 Some(ArgShape::Tensor { dtype, shape }) => {
                     let what = BufferKind::Tensor { dtype: *dtype, shape: shape.clone() };
@@ -168,7 +173,12 @@ impl<'p> Planner<'p, '_> {
         let extents: Option<Vec<i64>> = func.extents.iter().map(extent).collect();
         let args: Option<Vec<PlanArg>> = func.params.iter().map(|p| args.get(p.name.as_str()).copied()).collect();
         let (Some(extents), Some(args)) = (extents, args) else {
-            self.error(Code::E0503, span, format!("nothing gives all extents of `{}` a size", callee.name), "called here");
+            self.error(
+                Code::E0503,
+                span,
+                format!("nothing gives all extents of `{}` a size", callee.name),
+                "called here",
+            );
             return None;
         };
         self.steps.push(Step::Launch { func, extents, args, label: callee.name.clone() });
@@ -268,7 +278,14 @@ impl<'p> Planner<'p, '_> {
     }
 
     /// A copy whose elements are back where `order` took them from.
-    pub(super) fn put_back(&mut self, view: &View, axis: usize, order: Arc<Order>, size: i64, span: Span) -> Option<View> {
+    pub(super) fn put_back(
+        &mut self,
+        view: &View,
+        axis: usize,
+        order: Arc<Order>,
+        size: i64,
+        span: Span,
+    ) -> Option<View> {
         let mut shape = view.shape();
         shape[axis] = size;
         let name = self.buffers[view.buffer].name.clone();

@@ -16,6 +16,7 @@ use pantile_ir::{DType, Func, Order, Scalar};
 
 use crate::{ArgShape, Bindings};
 
+pub(crate) use call::order;
 pub(crate) use planner::{check, plan};
 
 /// What a pipeline is planned for.

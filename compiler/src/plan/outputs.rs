@@ -3,10 +3,10 @@
 use pantile_diag::{Code, Diagnostic, Span};
 use pantile_syntax::ast::PipelineItem;
 
+use super::Role;
 use super::frame::Frame;
 use super::planner::Planner;
 use super::view::{AxisState, Value};
-use super::{BufferKind, Role};
 use crate::infer::Sizes;
 use crate::signature::{ExtentInfo, ParamInfo, ParamType};
 
@@ -112,15 +112,5 @@ impl<'p> Planner<'p, '_> {
             self.error(Code::E0602, out.span, message, "declared here");
         }
         ok
-    }
-}
-
-impl BufferKind {
-    /// For messages: "a tensor".
-    pub(super) fn describe(&self) -> &'static str {
-        match self {
-            BufferKind::Tensor { .. } => "a tensor",
-            BufferKind::Mask { .. } => "a mask",
-        }
     }
 }

@@ -5,19 +5,17 @@ use std::sync::Arc;
 
 use pantile_diag::{Code, Diagnostic, Diagnostics, Span};
 use pantile_ir::{Func, Order};
-use pantile_syntax::ast::{
-    Arg, BinOp, Block, Expr, ExprKind, KernelItem, LetName, PipelineItem, Stmt, StmtKind,
-};
+use pantile_syntax::ast::{Arg, BinOp, Block, Expr, ExprKind, KernelItem, LetName, PipelineItem, Stmt, StmtKind};
 
 use super::frame::Frame;
 use super::view::{AxisState, AxisView, MaskView, Value, View};
 use super::{Buffer, BufferKind, Note, Plan, PlanBindings, Role, Step};
-use crate::check::host::{Host, binary_op, said};
-use crate::check::program::{Program, unknown_name};
-use crate::signature::{AxisInfo, ExtentInfo, ParamType, Signature};
-use crate::infer::Sizes;
-use crate::{ArgShape, Bindings, infer};
 use crate::check::constant::Const;
+use crate::check::host::{Host, binary_op, builtin_constant, said};
+use crate::check::program::{Program, unknown_name};
+use crate::infer::Sizes;
+use crate::signature::{AxisInfo, ExtentInfo, ParamType, Signature};
+use crate::{ArgShape, Bindings, infer};
 
 /// Turns a kernel and its bindings into code.
 pub(crate) type Specialise<'s> = &'s mut dyn FnMut(&KernelItem, &Bindings, &mut Diagnostics) -> Option<Func>;
@@ -220,36 +218,40 @@ impl<'p> Planner<'p, '_> {
 
     /// A statement that is an expression: `assert`, or `if` for its assignments.
     fn effect(&mut self, frame: &mut Frame<'p>, expr: &Expr) {
-        match &expr.kind {
-            ExprKind::If { cond, then, otherwise } => {
-                let chosen = match self.condition(frame, cond) {
-                    Some(true) => Some(then),
-                    Some(false) => otherwise.as_ref(),
-                    None => None,
-                };
-                if let Some(block) = chosen {
-                    let outer = frame.locals.len();
-                    self.body(frame, block);
-                    frame.locals.truncate(outer);
-                }
+        if let ExprKind::If { cond, then, otherwise } = &expr.kind {
+            let chosen = match self.condition(frame, cond) {
+                Some(true) => Some(then),
+                Some(false) => otherwise.as_ref(),
+                None => None,
+            };
+            if let Some(block) = chosen {
+                let outer = frame.locals.len();
+                self.body(frame, block);
+                frame.locals.truncate(outer);
             }
-            ExprKind::Call { name, .. } if name.node == "assert" => {
-                let stmt = Stmt { kind: StmtKind::Expr(expr.clone()), span: expr.span };
-                if self.sizes == Sizes::MadeUp {
-                    if let ExprKind::Call { args, .. } = &expr.kind
-                        && let [Arg::Value(cond), ..] = &args[..]
-                    {
-                        self.condition(frame, cond);
-                    }
-                } else if !poisoned(frame, expr) {
+            return;
+        }
+        if let ExprKind::Call { name, args, .. } = &expr.kind
+            && name.node == "assert"
+        {
+            self.assert(frame, args, expr);
+            return;
+        }
+        if self.eval(frame, expr).is_some() {
+            let error = Diagnostic::error(Code::E0602, expr.span, "this value is not used", "not used");
+            self.diags.push(error.with_help("assign it to an output, or give it a name with `let`"));
+        }
+    }
+
+    /// `assert(c, "text")`; made-up numbers need not meet it.
+    fn assert(&mut self, frame: &Frame<'p>, args: &[Arg], expr: &Expr) {
+        match (self.sizes, args) {
+            (Sizes::MadeUp, [Arg::Value(cond), ..]) => drop(self.condition(frame, cond)),
+            (Sizes::Agree | Sizes::MadeUp, _) => {
+                if !poisoned(frame, expr) {
+                    let stmt = Stmt { kind: StmtKind::Expr(expr.clone()), span: expr.span };
                     let names = |name: &str| frame.host_value(name);
                     Host::new(self.program, frame.file, &names).stmt(&stmt, self.diags);
-                }
-            }
-            _ => {
-                if self.eval(frame, expr).is_some() {
-                    let error = Diagnostic::error(Code::E0602, expr.span, "this value is not used", "not used");
-                    self.diags.push(error.with_help("assign it to an output, or give it a name with `let`"));
                 }
             }
         }
@@ -284,10 +286,8 @@ impl<'p> Planner<'p, '_> {
             if op.is_some() {
                 let message = format!("output `{name}` is assigned whole: use `=`");
                 self.error(Code::E0602, span, message, "not an assignment");
-            } else {
-                if let (Value::Tensor(view), ParamType::Tensor(_, axes)) = (&mut slot.insert(value), &out.ty) {
-                    name_axes(view, axes);
-                }
+            } else if let (Value::Tensor(view), ParamType::Tensor(_, axes)) = (slot.insert(value), &out.ty) {
+                name_axes(view, axes);
             }
             return;
         }
@@ -355,10 +355,10 @@ impl<'p> Planner<'p, '_> {
             return None;
         }
         let names = |name: &str| frame.host_value(name);
-        let known = |e: &Expr| matches!(&e.kind, ExprKind::Name(n) if self.program.lookup(frame.file, n).is_none());
-        if known(expr)
-            && let ExprKind::Name(name) = &expr.kind
-            && crate::check::host::builtin_constant(name).is_none()
+        if let ExprKind::Name(name) = &expr.kind
+            && frame.get(name).is_none()
+            && self.program.lookup(frame.file, name).is_none()
+            && builtin_constant(name).is_none()
         {
             let candidates = frame.names().chain(self.program.names(frame.file));
             let error = unknown_name(name, expr.span, "value", candidates);

@@ -25,7 +25,13 @@ fn rewrite(func: &mut Func, region: &mut Region, position: Value, replaced: &mut
             let at = inst.index_args().len();
             let mut push = |op: Op, args: &[Value], dtype: DType| {
                 let result = func.new_value(Type::Scalar(dtype));
-                insts.push(Inst { op, args: args.to_vec(), results: vec![result], regions: Vec::new(), span: inst.span });
+                insts.push(Inst {
+                    op,
+                    args: args.to_vec(),
+                    results: vec![result],
+                    regions: Vec::new(),
+                    span: inst.span,
+                });
                 result
             };
             let zero = push(Op::Const(DType::I32, Scalar::Int(0)), &[], DType::I32);
