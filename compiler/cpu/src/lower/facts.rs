@@ -107,18 +107,6 @@ impl<'f> Facts<'f> {
         }
     }
 
-    /// Whether a region is `outer` or inside it.
-    pub fn within(&self, region: RegionId, outer: RegionId) -> bool {
-        let mut at = Some(region);
-        while let Some(here) = at {
-            if here == outer {
-                return true;
-            }
-            at = self.parents[here];
-        }
-        false
-    }
-
     /// Dims in the order of layout, innermost last.
     pub fn sorted(&self, dims: impl IntoIterator<Item = DimId>) -> Vec<DimId> {
         let mut dims: Vec<DimId> = dims.into_iter().collect();

@@ -8,7 +8,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use pantile_ir::{DimId, Index, Inst, Op, Region, Value};
+use pantile_ir::{DimId, Inst, Op, Region, Value};
 
 use super::facts::{Facts, RegionId};
 use super::product::{Product, Products};
@@ -429,9 +429,4 @@ pub fn defined(region: &Region) -> Vec<Value> {
     let nested = region.insts.iter().flat_map(|i| i.regions.iter().flat_map(defined));
     let own = region.insts.iter().flat_map(|i| i.results.iter().copied());
     region.args.iter().copied().chain(own).chain(nested).collect()
-}
-
-/// Whether an index reads or writes the same element again and again along a dim of the nest.
-pub fn names(index: &[Index], dim: DimId) -> bool {
-    index.contains(&Index::Dim(dim))
 }

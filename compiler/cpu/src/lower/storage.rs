@@ -380,16 +380,17 @@ impl<'a, 'f> Sharing<'a, 'f> {
         self.members.get(&root).cloned().unwrap_or_else(|| vec![root])
     }
 
-    /// Lets `a` and `b` share if nothing else in their classes is alive when it must not be.
-    fn unify(&mut self, a: Value, b: Value) -> bool {
+    /// Lets `a` and `b` share if nothing else in their classes is alive when it must not be. `heirs` are those that may
+    /// be born where `a` dies.
+    fn unify(&mut self, a: Value, b: Value, heirs: &[Value]) -> bool {
         let (x, y) = (self.root(a), self.root(b));
         if x == y {
             return true;
         }
         let alike = self.facts.func.ty(a) == self.facts.func.ty(b);
-        let clash = self.class(x).iter().any(|v| {
-            self.class(y).iter().any(|w| !((*v == a && *w == b) || (*v == b && *w == a)) && self.overlap(*v, *w))
-        });
+        let inherits = |v: Value, w: Value| v == a && (w == b || heirs.contains(&w));
+        let clash =
+            self.class(x).iter().any(|v| self.class(y).iter().any(|w| !inherits(*v, *w) && self.overlap(*v, *w)));
         if !alike || clash {
             return false;
         }
@@ -415,7 +416,7 @@ impl<'a, 'f> Sharing<'a, 'f> {
                         let others = [Some(product.a), Some(product.b), product.fade];
                         let read = others.into_iter().flatten().any(|v| self.facts.resolve(v) == init);
                         if !read && self.dies(at, init, n) {
-                            self.unify(product.result, init);
+                            self.unify(init, product.result, &[]);
                         }
                     }
                 }
@@ -427,12 +428,33 @@ impl<'a, 'f> Sharing<'a, 'f> {
                             let fresh = self.made_in(arm, *value).is_some();
                             let once = arm.region.yields.iter().filter(|v| *v == value).count() == 1;
                             if !self.facts.is_scalar(*value) && fresh && once {
-                                self.unify(*result, *value);
+                                self.unify(*value, *result, &[]);
                             }
                         }
                     }
                 }
-                Step::Scalar(_) | Step::Nest(_) | Step::Alone(_) => {}
+                Step::Nest(nest) => self.in_place(at, n, nest),
+                Step::Scalar(_) | Step::Alone(_) => {}
+            }
+        }
+    }
+
+    /// Lets what a nest makes replace what dies in it.
+    fn in_place(&mut self, at: &RegionPlan<'f>, n: usize, nest: &Nest<'f>) {
+        for stmt in nest.stmts.iter().filter(|s| s.class == Class::Root && !s.row) {
+            let made = stmt.inst.results[0];
+            if at.region.yields.contains(&made) {
+                continue; // it had better take the place of what the loop carries
+            }
+            let mut reads: Vec<Value> =
+                nest.stmts.iter().flat_map(|s| self.plan.choices.step_reads(s.inst)).map(|r| r.0).collect();
+            reads.sort();
+            reads.dedup();
+            for old in reads.into_iter().filter(|v| self.plan.choices.stored.contains(v)) {
+                let own = self.range.get(&old).is_some_and(|(_, from, _)| *from >= 0 && *from < n as i64);
+                if own && self.dies(at, old, n) && self.may_replace_in(nest, old, made) && self.unify(old, made, &[]) {
+                    break;
+                }
             }
         }
     }
@@ -446,7 +468,7 @@ impl<'a, 'f> Sharing<'a, 'f> {
                 continue;
             }
             let (arg, next) = (body.region.args[first + k], body.region.yields[k]);
-            self.unify(inst.results[k], arg);
+            self.unify(arg, inst.results[k], &[]);
             let lone = args.inits.iter().filter(|v| *v == init).count() == 1;
             let mut inside = HashMap::new();
             for step in &body.steps {
@@ -454,11 +476,11 @@ impl<'a, 'f> Sharing<'a, 'f> {
             }
             let read_inside = inside.contains_key(init) || body.region.yields.contains(init);
             if lone && !read_inside && self.dies(at, *init, n) {
-                self.unify(*init, arg);
+                self.unify(*init, arg, &[inst.results[k]]);
             }
             let once = body.region.yields.iter().filter(|v| **v == next).count() == 1;
             if once && self.may_replace(body, arg, next) {
-                self.unify(next, arg);
+                self.unify(arg, next, &[]);
             }
         }
     }
