@@ -129,7 +129,7 @@ const CASES: &[(&str, Expected)] = &[
         xs.sort_by(|a, b| b.total_cmp(a));
         xs[2]
     }),
-    ("let s = split(x[i, :], over D, as (a by 2, b by 3)); let m = merge(s, over (b, a), as c);
+    ("let s = split(x[i, :], over D, as (a by 2, b by D / 2)); let m = merge(s, over (b, a), as c);
       out[i, :] = gather(m, at pos(all D), over c) + sum(s, over (a, b));", |n, d| {
         let (b, a) = (d / 2, d % 2);
         x(n, a * 3 + b) + (0..D).map(|e| x(n, e)).sum::<f64>()

@@ -1,7 +1,7 @@
 //! Operators and element-wise functions on numbers: constants are folded, tiles meet by the names of their dims.
 
 use pantile_diag::{Code, Diagnostic, Span};
-use pantile_ir::{BinaryOp, DType, DimId, Op, UnaryOp};
+use pantile_ir::{BinaryOp, DType, DimId, Op, Scalar, UnaryOp};
 use pantile_syntax::ast::{BinOp, Expr, ExprKind, UnOp};
 
 use super::form::Form;
@@ -113,8 +113,13 @@ impl<'p> Sema<'p, '_> {
     /// `a op b` on tiles of one dtype, whatever their dims.
     pub(crate) fn pointwise(&mut self, op: BinaryOp, x: &Tile, y: &Tile, span: Span) -> Option<Tile> {
         let valid = self.both(x.valid, y.valid, span)?;
-        let value = self.emit(Op::Binary(op), &[x.value, y.value], span)?;
         let integer = self.ty(x.value).dtype().is_int();
+        // Nothing is divided where nothing is.
+        let divisor = match op {
+            BinaryOp::Div | BinaryOp::Rem if integer => self.filled(y, Scalar::Int(1), span)?,
+            _ => y.value,
+        };
+        let value = self.emit(Op::Binary(op), &[x.value, divisor], span)?;
         let form = match (&x.form, &y.form) {
             (Some(f), Some(g)) if integer && !op.is_comparison() => Form::binary(op, f, g),
             (Some(_), Some(_)) | (Some(_), None) | (None, _) => None,
@@ -150,8 +155,9 @@ impl<'p> Sema<'p, '_> {
         let (ta, tb) = (self.show_num(&a.num), self.show_num(&b.num));
         let (sa, sb) = (self.show_dims(&dx), self.show_dims(&dy));
         let message = format!("neither {sa} nor {sb} contains the other, so this would be an outer product");
-        let mut error =
-            Diagnostic::error(Code::E0201, span, message, "dimensions do not match").with_label(a.span, ta).with_label(b.span, tb);
+        let mut error = Diagnostic::error(Code::E0201, span, message, "dimensions do not match")
+            .with_label(a.span, ta)
+            .with_label(b.span, tb);
         for d in dx.iter().filter(|d| !dy.contains(d)).chain(dy.iter().filter(|d| !dx.contains(d))) {
             error = self.label_dim(error, *d);
         }

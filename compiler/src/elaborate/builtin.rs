@@ -92,7 +92,9 @@ impl Builtin {
     fn usage(self) -> String {
         match self {
             Builtin::Unary(op) => format!("{}(x)", op.name()),
-            Builtin::Reduce(op @ (ReduceOp::Min | ReduceOp::Max)) => format!("{0}(x, over d)` or `{0}(a, b)", op.name()),
+            Builtin::Reduce(op @ (ReduceOp::Min | ReduceOp::Max)) => {
+                format!("{0}(x, over d)` or `{0}(a, b)", op.name())
+            }
             Builtin::Reduce(op) => format!("{}(x, over d)", op.name()),
             Builtin::Arg(op) => format!("{}(x, over d)", op.name()),
             Builtin::Scan(op) => format!("{}(x, over d)", op.name()),
@@ -238,7 +240,9 @@ impl<'p> Sema<'p, '_> {
                     self.expr(e);
                     return self.misused(f, name.span, "builtins take no named arguments");
                 }
-                Arg::Via(name, _) => return self.misused(f, name.span, "`via` stands in a walk, or in a pipeline's `permute`"),
+                Arg::Via(name, _) => {
+                    return self.misused(f, name.span, "`via` stands in a walk, or in a pipeline's `permute`");
+                }
             }
         }
         fine.then_some(out)
@@ -301,12 +305,15 @@ impl<'p> Sema<'p, '_> {
         let over = self.b.func.dim(d).over;
         let have = self.dims(&x.num);
         let message = format!("`{name}` is asked to go over `{dim}`, but this is {found}");
-        let error = Diagnostic::error(Code::E0202, at, message, format!("there is no `{dim}` in it")).with_label(x.span, found);
+        let error =
+            Diagnostic::error(Code::E0202, at, message, format!("there is no `{dim}` in it")).with_label(x.span, found);
         let error = self.label_dim(error, d);
         let sibling = have.iter().copied().find(|h| over.is_some() && self.b.func.dim(*h).over == over);
         let names: Vec<&str> = have.iter().map(|h| self.dim_name(*h)).collect();
         let help = match sibling {
-            Some(h) => format!("its block of the same extent is `{}`: write `over {}`", self.dim_name(h), self.dim_name(h)),
+            Some(h) => {
+                format!("its block of the same extent is `{}`: write `over {}`", self.dim_name(h), self.dim_name(h))
+            }
             None if names.is_empty() => "a scalar has no dimensions".to_owned(),
             None => format!("its dimensions are {}", names.join(", ")),
         };
@@ -388,7 +395,9 @@ impl<'p> Sema<'p, '_> {
             [(Val::Block(d), _)] => Some(Some(*d)),
             [(Val::Dims(dims), _)] if dims.len() == 1 => Some(Some(dims[0])),
             [(Val::Extent(e), span)] => Some(self.whole_dim(*e, *span)),
-            [(Val::Num(Num::Tile(Tile { lanes: Some(Lanes::Pos(d)), .. })), _)] if self.b.func.dim(*d).over.is_none() => {
+            [(Val::Num(Num::Tile(Tile { lanes: Some(Lanes::Pos(d)), .. })), _)]
+                if self.b.func.dim(*d).over.is_none() =>
+            {
                 Some(Some(*d))
             }
             _ => None,

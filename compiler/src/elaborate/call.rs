@@ -40,7 +40,11 @@ impl<'p> Sema<'p, '_> {
                 let error = Diagnostic::error(Code::E0103, name.span, format!("{what} cannot be called here"), what)
                     .with_label(it.name().span, "defined here");
                 let kernel = matches!(it, ItemRef::Kernel(_) | ItemRef::Pipeline(_));
-                self.say(if kernel { error.with_help("kernels are called from pipelines; share code by a `fn`") } else { error })
+                self.say(if kernel {
+                    error.with_help("kernels are called from pipelines; share code by a `fn`")
+                } else {
+                    error
+                })
             }
             (None, None) => {
                 self.look_at_args(args);
@@ -164,7 +168,8 @@ impl<'p> Sema<'p, '_> {
                 FnParam::Over(name) => format!("over {}", name.node),
             })
             .collect();
-        let message = format!("`{}` takes ({}), but {} arguments are given", item.name.node, shown.join(", "), args.len());
+        let message =
+            format!("`{}` takes ({}), but {} arguments are given", item.name.node, shown.join(", "), args.len());
         let error = Diagnostic::error(Code::E0305, span, message, "wrong arguments");
         self.say(error.with_label(item.name.span, "defined here"))
     }
@@ -302,7 +307,9 @@ impl<'p> Sema<'p, '_> {
                     let (found, d) = (self.show_num(&num), self.dim_name(*d).to_owned());
                     let message = format!("{what} is a scalar {dtype}, but this is {found}");
                     let error = Diagnostic::error(Code::E0301, at, message, format!("has dimension `{d}`"));
-                    return self.say(error.with_label(ty.span, "declared here").with_help("leave the type out to take any tile"));
+                    return self.say(
+                        error.with_label(ty.span, "declared here").with_help("leave the type out to take any tile"),
+                    );
                 }
                 self.typed(num, dtype, at, what)
             }

@@ -211,8 +211,10 @@ impl<'p> Sema<'p, '_> {
         let narrowing = dx.is_float() && dy.is_float() && (scalar(self, x) || scalar(self, y));
         let code = if narrowing { Code::E0303 } else { Code::E0301 };
         let span = a.span.to(b.span);
-        let error = Diagnostic::error(code, span, format!("the operands differ in type: {ta} and {tb}"), "no common type");
-        let (to, which) = if dx.is_float() && (!dy.is_float() || dx.bytes() >= dy.bytes()) { (dx, "right") } else { (dy, "left") };
+        let error =
+            Diagnostic::error(code, span, format!("the operands differ in type: {ta} and {tb}"), "no common type");
+        let (to, which) =
+            if dx.is_float() && (!dy.is_float() || dx.bytes() >= dy.bytes()) { (dx, "right") } else { (dy, "left") };
         let help = match (dx, dy) {
             (DType::Bool, _) | (_, DType::Bool) => "choose the numbers: `where(…, 1, 0)`".to_owned(),
             _ => format!("convert the {which} one: `(…) as {to}`"),
@@ -236,9 +238,7 @@ impl<'p> Sema<'p, '_> {
     /// The validity of two together.
     pub(crate) fn both(&mut self, a: Option<Value>, b: Option<Value>, span: Span) -> Option<Option<Value>> {
         match (a, b) {
-            (Some(a), Some(b)) if a != b => {
-                self.emit(Op::Binary(pantile_ir::BinaryOp::And), &[a, b], span).map(Some)
-            }
+            (Some(a), Some(b)) if a != b => self.emit(Op::Binary(pantile_ir::BinaryOp::And), &[a, b], span).map(Some),
             (Some(v), _) | (None, Some(v)) => Some(Some(v)),
             (None, None) => Some(None),
         }

@@ -83,7 +83,9 @@ impl<'p> Sema<'p, '_> {
         }
         let found = self.show_num(&num);
         let error = Diagnostic::error(Code::E0501, e.span, format!("{what} must be a compile-time int"), found);
-        self.say(error.with_help("literals, `const` items, int constants of the kernel and extents are compile-time ints"))
+        self.say(
+            error.with_help("literals, `const` items, int constants of the kernel and extents are compile-time ints"),
+        )
     }
 
     /// The size of an extent as a number, which the kernel is then specialised for.
@@ -178,7 +180,13 @@ impl<'p> Sema<'p, '_> {
                     let e = *e;
                     return self.whole_dim(e, name.span).map(|d| vec![d]);
                 }
-                Val::Num(_) | Val::Unit | Val::Param(_) | Val::Order(..) | Val::Tuple(_) | Val::Str(_) | Val::DType(_) => {}
+                Val::Num(_)
+                | Val::Unit
+                | Val::Param(_)
+                | Val::Order(..)
+                | Val::Tuple(_)
+                | Val::Str(_)
+                | Val::DType(_) => {}
             }
             if let (true, Some(e)) = (self.calls.is_empty(), self.extents.get(&name.node).copied()) {
                 return self.whole_dim(e, name.span).map(|d| vec![d]);
@@ -202,12 +210,18 @@ impl<'p> Sema<'p, '_> {
         let own = self.b.func.extents[extent.index()].order;
         let Some(via) = &walk.via else { return Some(Walk { extent, by, order: own }) };
         if by.is_none() {
-            let error = Diagnostic::error(Code::E0601, walk.span, "an order walks blocks, not single positions", "no block size");
+            let error = Diagnostic::error(
+                Code::E0601,
+                walk.span,
+                "an order walks blocks, not single positions",
+                "no block size",
+            );
             return self.say(error.with_help("write `by 1` for blocks of one position"));
         }
         if own.is_some() {
             let name = self.extent_name(extent).to_owned();
-            let message = format!("`{name}` is walked through an order already, by the pipeline that launches this kernel");
+            let message =
+                format!("`{name}` is walked through an order already, by the pipeline that launches this kernel");
             return self.error(Code::E0601, via.span, message, "a second order");
         }
         let order = self.order_here(via, extent)?;
@@ -243,7 +257,8 @@ impl<'p> Sema<'p, '_> {
             Val::Error => return None,
             other => {
                 let what = self.describe(&other);
-                let error = Diagnostic::error(Code::E0103, e.span, "an order is needed here", format!("this is {what}"));
+                let error =
+                    Diagnostic::error(Code::E0103, e.span, "an order is needed here", format!("this is {what}"));
                 return self.say(error.with_help("`via` takes an order with its arguments: `via windows(F, Y, X)`"));
             }
         };

@@ -91,7 +91,10 @@ impl<'p> Sema<'p, '_> {
         let help = if dims.is_empty() {
             "compare it: `… != 0`".to_owned()
         } else {
-            format!("choose lane by lane with `where(c, a, b)`, or reduce it: `any(…, over {})`", self.dim_name(dims[0]))
+            format!(
+                "choose lane by lane with `where(c, a, b)`, or reduce it: `any(…, over {})`",
+                self.dim_name(dims[0])
+            )
         };
         self.say(error.with_help(help))
     }
@@ -148,7 +151,8 @@ impl<'p> Sema<'p, '_> {
                 Some((Shape::Tuple(shapes), a, b))
             }
             (Val::Unit, _) | (_, Val::Unit) if !has_else => {
-                let error = Diagnostic::error(Code::E0301, span, "this `if` gives a value only where it holds", "no `else`");
+                let error =
+                    Diagnostic::error(Code::E0301, span, "this `if` gives a value only where it holds", "no `else`");
                 self.say(error.with_help("add an `else`, or end the block with `;`"))
             }
             (x @ (Val::Num(_) | Val::Extent(_)), y @ (Val::Num(_) | Val::Extent(_))) => {
@@ -268,7 +272,8 @@ impl<'p> Sema<'p, '_> {
         let mut regions = Vec::new();
         let guard = skip.map(|e| self.guard(name, &runs, e, &carried, range, number));
         let guarded = guard.is_some();
-        let types: Vec<Type> = slots.iter().flatten().flat_map(|s| s.init.iter().map(|v| self.ty(*v).clone())).collect();
+        let types: Vec<Type> =
+            slots.iter().flatten().flat_map(|s| s.init.iter().map(|v| self.ty(*v).clone())).collect();
         let params = self.b.open(&[range, &types].concat());
         let (n, params) = params.split_at(range.len());
         self.enter(&carried, &slots, params);
@@ -339,13 +344,7 @@ impl<'p> Sema<'p, '_> {
                 let w = self.walk(walk)?;
                 self.loops.push(None);
                 if let Some(size) = w.by {
-                    let dim = Dim {
-                        name: name.node.clone(),
-                        size,
-                        over: Some(w.extent),
-                        order: w.order,
-                        whole: false,
-                    };
+                    let dim = Dim { name: name.node.clone(), size, over: Some(w.extent), order: w.order, whole: false };
                     let id = self.add_dim(dim, name.span);
                     self.loop_dims.insert(id, number);
                     return Some(Runs { over: Over::Walk(id), range: None, val: Val::Block(id), dim: Some(id) });
@@ -362,7 +361,8 @@ impl<'p> Sema<'p, '_> {
         let dims = self.dims(&x.num);
         if let Some(d) = dims.first() {
             let (found, d) = (self.show_num(&x.num), self.dim_name(*d).to_owned());
-            let error = Diagnostic::error(Code::E0301, x.span, format!("a loop's bound is a scalar, not {found}"), found);
+            let error =
+                Diagnostic::error(Code::E0301, x.span, format!("a loop's bound is a scalar, not {found}"), found);
             return self.say(error.with_help(format!("reduce it: `max(…, over {d})`")));
         }
         self.index_value(x, "a loop's bound").map(|t| t.value)

@@ -47,7 +47,8 @@ impl<'p> Sema<'p, '_> {
         let row = self.b.func.param(param);
         if row.out {
             let message = format!("`{}` is an output: it cannot be read", row.name);
-            let error = Diagnostic::error(Code::E0103, base.span, message, "an output").with_label(row.span, "declared here");
+            let error =
+                Diagnostic::error(Code::E0103, base.span, message, "an output").with_label(row.span, "declared here");
             return self.say(error.with_help("keep what was computed in a `let`"));
         }
         let is_mask = matches!(row.kind, ParamKind::Mask(_));
@@ -105,8 +106,7 @@ impl<'p> Sema<'p, '_> {
             }
             return self.wrong_rank(param, &axes, index.len(), span);
         }
-        let mut place =
-            Place { index: Vec::new(), args: Vec::new(), dims: Vec::new(), valid: None, slots: Vec::new() };
+        let mut place = Place { index: Vec::new(), args: Vec::new(), dims: Vec::new(), valid: None, slots: Vec::new() };
         let mut fine = true;
         for (n, (axis, i)) in axes.iter().zip(index).enumerate() {
             fine &= self.one_index(param, n, *axis, i, &mut place).is_some();

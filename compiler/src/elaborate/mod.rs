@@ -40,12 +40,7 @@ use sema::Hints;
 
 /// The kernel as Tile IR, or `None` after errors have been said. The extents that it needs as numbers are those of the
 /// result that are `known`.
-pub(crate) fn kernel(
-    program: &Program,
-    item: &KernelItem,
-    bind: &Bindings,
-    diags: &mut Diagnostics,
-) -> Option<Func> {
+pub(crate) fn kernel(program: &Program, item: &KernelItem, bind: &Bindings, diags: &mut Diagnostics) -> Option<Func> {
     settle(diags, |hints, diags| kernel::elaborate(program, item, bind, hints, diags))
 }
 
@@ -64,10 +59,7 @@ pub(crate) fn order(
 /// Elaborates until nothing is learned any more. A literal takes its type from a context that may come later
 /// (`let mut den = fill(0.0, over i)`), so a walk that finds out starts again with what it knows; each literal is settled
 /// at most once, and what a discarded walk said is discarded.
-fn settle<T>(
-    diags: &mut Diagnostics,
-    run: impl Fn(&Hints, &mut Diagnostics) -> (Option<T>, Hints),
-) -> Option<T> {
+fn settle<T>(diags: &mut Diagnostics, run: impl Fn(&Hints, &mut Diagnostics) -> (Option<T>, Hints)) -> Option<T> {
     let mut hints = Hints::default();
     loop {
         let mut said = Diagnostics::default();

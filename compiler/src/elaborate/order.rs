@@ -95,12 +95,7 @@ impl Sema<'_, '_> {
         let Some(num) = self.number(val, span) else { return };
         let Some(t) = self.convert(&Operand { num, span }, DType::I64, "an order's element") else { return };
         let Some(element) = self.cast_tile(&t, DType::I32, span) else { return };
-        let store = Op::Store {
-            param: ParamId(0),
-            index: vec![Index::Value],
-            mode: StoreMode::Set,
-            masked: false,
-        };
+        let store = Op::Store { param: ParamId(0), index: vec![Index::Value], mode: StoreMode::Set, masked: false };
         self.emit_effect(store, &[position, element.value], span);
     }
 }

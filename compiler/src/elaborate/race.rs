@@ -113,7 +113,9 @@ impl Sema<'_, '_> {
             error = error.with_label(e.span, format!("does not tell every `{which}` from every other"));
         }
         let help = match mode {
-            StoreMode::Add => format!("index `{name}` with `{var}`, or let the additions meet: `atomic {name}[…] += …;`"),
+            StoreMode::Add => {
+                format!("index `{name}` with `{var}`, or let the additions meet: `atomic {name}[…] += …;`")
+            }
             StoreMode::Set | StoreMode::AtomicAdd => {
                 format!("index `{name}` with `{var}`, or replace the grid axis `{var}` by a loop in the kernel")
             }

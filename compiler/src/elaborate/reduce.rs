@@ -96,8 +96,13 @@ impl<'p> Sema<'p, '_> {
     /// Sorted; elements that are not valid come last, where they stay invalid.
     pub(crate) fn sort(&mut self, x: &Operand, dim: DimId, descending: bool, span: Span) -> Option<Val<'p>> {
         let t = self.of_class("sort", Class::Number, x)?;
-        let (least, greatest) = extremes(self.ty(t.value).dtype());
-        let value = self.filled(&t, if descending { least } else { greatest }, span)?;
+        let dtype = self.ty(t.value).dtype();
+        let last = match extremes(dtype) {
+            _ if dtype.is_float() => Scalar::Float(f64::NAN),
+            (least, _) if descending => least,
+            (_, greatest) => greatest,
+        };
+        let value = self.filled(&t, last, span)?;
         let value = self.emit(Op::Sort { dim, descending }, &[value], span)?;
         let valid = match t.valid {
             None => None,

@@ -45,7 +45,8 @@ impl<'p> Sema<'p, '_> {
             | Val::Str(_)
             | Val::DType(_) => {
                 let what = self.describe(&val);
-                let warning = Diagnostic::warning(Code::W0901, e.span, "this value is not used", format!("this is {what}"));
+                let warning =
+                    Diagnostic::warning(Code::W0901, e.span, "this value is not used", format!("this is {what}"));
                 self.say::<()>(warning.with_help("name it, `let x = …;`, or store it, `out[…] = …;`"));
             }
         }
@@ -147,7 +148,12 @@ impl<'p> Sema<'p, '_> {
             | ExprKind::Size(_)
             | ExprKind::Block(_) => {
                 self.expr(value);
-                let error = Diagnostic::error(Code::E0402, target.span, "this cannot be assigned", "neither a variable nor `t[…]`");
+                let error = Diagnostic::error(
+                    Code::E0402,
+                    target.span,
+                    "this cannot be assigned",
+                    "neither a variable nor `t[…]`",
+                );
                 self.say(error.with_help("assign to a `let mut` variable, or store to an output: `out[…] = …;`"))
             }
         }

@@ -27,13 +27,15 @@ impl<'p> Sema<'p, '_> {
                 return None;
             }
             let error = Diagnostic::error(Code::E0402, base.span, format!("{what} cannot be stored to"), what);
-            return self.say(error.with_help("stores go to outputs; a tile is changed as a whole: `x = where(…, …, x);`"));
+            return self
+                .say(error.with_help("stores go to outputs; a tile is changed as a whole: `x = where(…, …, x);`"));
         };
         self.stored.insert(param);
         let row = self.b.func.param(param);
         if !row.out {
-            let error = Diagnostic::error(Code::E0402, base.span, format!("`{}` is an input", row.name), "cannot be stored to")
-                .with_label(row.span, "declared here");
+            let error =
+                Diagnostic::error(Code::E0402, base.span, format!("`{}` is an input", row.name), "cannot be stored to")
+                    .with_label(row.span, "declared here");
             self.look_at(index, value);
             return self.say(error.with_help("declare it among the outputs: `-> (out: …)`"));
         }

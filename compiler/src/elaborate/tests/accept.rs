@@ -181,7 +181,9 @@ fn instances_are_told_apart() {
         ("h in N", "for n in 0..3 { y[h * 3 + n, 0] = 0.0; }"),
         ("h in N", "if h == 4 and true { y[0, 0] = 0.0; }"),
     ] {
-        let text = format!("kernel k(x: f32) -> (y: tensor<f32>[N, D]) grid ({grid}) {{ {store} }}\norder back(p) -> int {{ p }}");
+        let text = format!(
+            "kernel k(x: f32) -> (y: tensor<f32>[N, D]) grid ({grid}) {{ {store} }}\norder back(p) -> int {{ p }}"
+        );
         kernel(&text, &Bindings::default());
     }
     for (grid, store) in [

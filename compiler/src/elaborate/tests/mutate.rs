@@ -23,7 +23,15 @@ fn words(text: &str) -> Vec<String> {
     let mut out: Vec<String> = Vec::new();
     for c in text.chars() {
         let joins = |last: &String| {
-            let kind = |c: char| if c.is_alphanumeric() || c == '_' || c == '.' { 0 } else if c.is_whitespace() { 1 } else { 2 };
+            let kind = |c: char| {
+                if c.is_alphanumeric() || c == '_' || c == '.' {
+                    0
+                } else if c.is_whitespace() {
+                    1
+                } else {
+                    2
+                }
+            };
             last.chars().last().is_some_and(|l| kind(l) == kind(c) && kind(c) < 2)
         };
         match out.last_mut() {

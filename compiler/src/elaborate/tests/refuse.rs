@@ -31,7 +31,11 @@ const CASES: &[(&str, &str, &[&str])] = &[
     ("a block is no number", "let a = i + 1;", &["E0103 5"]),
     ("an order is no value", "let a = reversed + 1;", &["E0103 5"]),
     ("an output is not read", "let a = sums[i];", &["E0103 5"]),
-    ("outer product", "let a = s * x[i, :];\nlet b = y[i] as f32;\nfor j in N by P { let c = b * (y[j] as f32); }", &["E0201 7"]),
+    (
+        "outer product",
+        "let a = s * x[i, :];\nlet b = y[i] as f32;\nfor j in N by P { let c = b * (y[j] as f32); }",
+        &["E0201 7"],
+    ),
     ("outer product meant", "for j in N by P { let c = outer(y[i], y[j]); let d = pos(i) <= pos(j); }", &[]),
     ("outer choice", "for j in N by P { let c = where(s > 0.0, y[i], y[j]); }", &["E0201 5"]),
     ("choice over all dims", "for j in N by P { let c = where(pos(i) < pos(j), y[i], y[j]); }", &[]),
@@ -97,7 +101,9 @@ const CASES: &[(&str, &str, &[&str])] = &[
 /// The errors of a body; the outputs that it does not write are written after it.
 fn said(body: &str) -> Vec<String> {
     let mut rest = String::new();
-    for (name, write) in [("out[", "out[i, :] = 0.0;"), ("sums[", "sums[i] = 0.0;"), ("keep[", "keep[index(i), :] = true;")] {
+    for (name, write) in
+        [("out[", "out[i, :] = 0.0;"), ("sums[", "sums[i] = 0.0;"), ("keep[", "keep[index(i), :] = true;")]
+    {
         if !body.contains(name) || body.contains(&format!("= {name}")) {
             let _ = write!(rest, "\n{write}");
         }
@@ -129,6 +135,7 @@ out[i, :] = (y[i] as f32) * (x[0, :] as f32); sums[i] = y[i]; keep[index(i), :] 
 
 #[test]
 fn outputs_must_be_written() {
-    let text = "kernel k(x: tensor<f32>[N]) -> (a: tensor<f32>[N], b: tensor<f32>[N])\ngrid (i in N by 4) { a[i] = x[i]; }";
+    let text =
+        "kernel k(x: tensor<f32>[N]) -> (a: tensor<f32>[N], b: tensor<f32>[N])\ngrid (i in N by 4) { a[i] = x[i]; }";
     assert_eq!(Source::new(text).said(&Bindings::default()), ["E0403 1"]);
 }
