@@ -87,7 +87,10 @@ fn mask_ties(golden: &Golden, output: &RainFusionOutput) -> Result<usize, String
                 continue;
             }
             if (score - threshold).abs() > TIE * threshold {
-                return Err(format!("mask row {row} column {column}: {}, score {score}, threshold {threshold}", got[at]));
+                return Err(format!(
+                    "mask row {row} column {column}: {}, score {score}, threshold {threshold}",
+                    got[at]
+                ));
             }
             ties += 1;
         }

@@ -1,6 +1,184 @@
-//! `pantile emit`: any stage of the compiler as text.
+//! `pantile emit`: a kernel at any stage of the compiler, as text, and where the time of compiling it goes.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::ValueEnum;
+use pantile::{Module, SourceError};
+use pantile_compiler::{Bindings, Signature};
+use pantile_ir::Func;
+use pantile_syntax::ast::{File, Item};
+
+use crate::bind::Bind;
+use crate::failure::{Failure, Outcome, input};
+use crate::{plan, screen};
+
+/// Prints a kernel at a stage of the compiler.
 #[derive(clap::Args)]
-pub(crate) struct Options {}
-pub(crate) fn run(_: &Options) -> crate::failure::Outcome {
+#[command(after_help = "Examples:
+  pantile emit kernels/attention.tile attention --stage ir --shape D=128
+  pantile emit kernels/attention.tile attention --stage passes --diff
+  pantile emit kernels/attention.tile attention --timings
+  pantile emit kernels/rainfusion.tile rainfusion_paper --stage plan --shape B=1,H=2,G=2,N=5070,D=64 \\
+      --const F=13 --const Y=15 --const X=26 --const text=0 --const sparsity=0.8 --const scale=0.125")]
+pub(crate) struct Options {
+    /// The source file.
+    file: PathBuf,
+    /// The kernel; with `--stage plan` the pipeline.
+    name: String,
+    /// The stage.
+    #[arg(long, value_enum, default_value = "passes")]
+    stage: Stage,
+    /// With `--stage passes`: what each pass changes.
+    #[arg(long)]
+    diff: bool,
+    /// Where the time goes, from text to code that can be called.
+    #[arg(long)]
+    timings: bool,
+    #[command(flatten)]
+    bind: Bind,
+}
+
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Stage {
+    /// The syntax tree.
+    Ast,
+    /// Tile IR, straight from source.
+    Ir,
+    /// Tile IR after all passes.
+    Passes,
+    /// Cranelift's IR.
+    Clif,
+    /// The launch plan of a pipeline.
+    Plan,
+}
+
+pub(crate) fn run(options: &Options) -> Outcome {
+    if options.diff && options.stage != Stage::Passes {
+        return input("`--diff` goes with `--stage passes`");
+    }
+    if options.timings {
+        return timings(options);
+    }
+    let module = Module::from_file(&options.file)?;
+    if options.stage == Stage::Plan {
+        return plan::show(&module, &options.name, &options.bind);
+    }
+    let signature = module.kernel(&options.name)?.signature().clone();
+    let bound = options.bind.kernel(&signature)?;
+    if !bound.assumed.is_empty() && options.stage != Stage::Ast {
+        screen::complain(&format!("assumed {}", bound.assumed.join(", ")));
+    }
+    match options.stage {
+        Stage::Ast => syntax_tree(options),
+        Stage::Ir => show(&elaborated(&module, &signature, &bound.bindings)?),
+        Stage::Passes if options.diff => changes(&module, &signature, &bound.bindings),
+        Stage::Passes => show(&optimised(&module, &signature, &bound.bindings)?),
+        Stage::Clif => {
+            let func = optimised(&module, &signature, &bound.bindings)?;
+            let wanted = pantile_cpu::Options { keep_clif: true, ..pantile_cpu::Options::default() };
+            let kernel = pantile_cpu::compile(&func, &wanted).map_err(|limit| Failure::Kernel(limit.message))?;
+            screen::line(kernel.clif().unwrap_or_default().trim_end());
+            Ok(())
+        }
+        Stage::Plan => Ok(()),
+    }
+}
+
+fn show(func: &Func) -> Outcome {
+    screen::line(pantile_ir::print(func).trim_end());
+    Ok(())
+}
+
+fn elaborated(module: &Module, signature: &Signature, bindings: &Bindings) -> Result<Func, Failure> {
+    module.compiled().elaborate_only(&signature.name, bindings).map_err(|d| refused(module, d))
+}
+
+fn optimised(module: &Module, signature: &Signature, bindings: &Bindings) -> Result<Func, Failure> {
+    module.compiled().specialise(&signature.name, bindings).map_err(|d| refused(module, d))
+}
+
+fn refused(module: &Module, diagnostics: pantile_diag::Diagnostics) -> Failure {
+    let error = SourceError { diagnostics, sources: module.sources().clone() };
+    Failure::Source(error.render(screen::error_colors()))
+}
+
+fn syntax_tree(options: &Options) -> Outcome {
+    let (file, _) = parse(options)?;
+    let is_it = |item: &&Item| match item {
+        Item::Kernel(it) => it.name.node == options.name,
+        Item::Pipeline(it) => it.name.node == options.name,
+        Item::Const(_) | Item::Fn(_) | Item::Order(_) | Item::Tune(_) | Item::Use(_) => false,
+    };
+    match file.items.iter().find(is_it) {
+        Some(item) => {
+            screen::line(&format!("{item:#?}"));
+            Ok(())
+        }
+        None => input(format!("`{}` is imported; give the file that defines it", options.name)),
+    }
+}
+
+fn parse(options: &Options) -> Result<(File, Duration), Failure> {
+    let text = std::fs::read_to_string(&options.file)
+        .map_err(|e| Failure::Input(format!("{}: cannot be read: {e}", options.file.display())))?;
+    let start = Instant::now();
+    let (file, _) = pantile_grammar::parse(pantile_diag::FileId(0), &text);
+    Ok((file, start.elapsed()))
+}
+
+fn changes(module: &Module, signature: &Signature, bindings: &Bindings) -> Outcome {
+    let mut func = elaborated(module, signature, bindings)?;
+    let mut before = pantile_ir::print(&func);
+    let options = pantile_compiler::passes::Options { dump: true, ..pantile_compiler::passes::Options::default() };
+    for pass in pantile_compiler::passes::optimise(&mut func, &options).passes {
+        let after = pass.text.unwrap_or_else(|| before.clone());
+        difference(pass.name, &before, &after);
+        before = after;
+    }
+    Ok(())
+}
+
+/// The lines that go and come, with a few around them.
+fn difference(title: &str, before: &str, after: &str) {
+    if before == after {
+        return screen::line(&format!("{} changes nothing", screen::bold(title)));
+    }
+    screen::line(&screen::bold(title));
+    let diff = similar::TextDiff::from_lines(before, after);
+    screen::line(diff.unified_diff().context_radius(2).to_string().trim_end());
+}
+
+/// Compiles once, cold, and says where the time went.
+fn timings(options: &Options) -> Outcome {
+    let (_, parsing) = parse(options)?;
+    let start = Instant::now();
+    let module = Module::from_file(&options.file)?;
+    let loading = start.elapsed();
+    let signature = module.kernel(&options.name)?.signature().clone();
+    let bound = options.bind.kernel(&signature)?;
+    let start = Instant::now();
+    elaborated(&module, &signature, &bound.bindings)?;
+    let elaborating = start.elapsed();
+    let start = Instant::now();
+    let func = optimised(&module, &signature, &bound.bindings)?;
+    let specialising = start.elapsed();
+    let start = Instant::now();
+    let kernel = pantile_cpu::compile(&func, &pantile_cpu::Options::default())
+        .map_err(|limit| Failure::Kernel(limit.message))?;
+    let compiling = start.elapsed();
+    let parts = kernel.timings();
+    let row = |name: &str, time: Duration, note: &str| vec![name.to_owned(), screen::time(time), note.to_owned()];
+    let rows = vec![
+        row("parse", parsing, ""),
+        row("check", loading.saturating_sub(parsing), "every item of the file and its imports"),
+        row("elaborate", elaborating, "syntax to Tile IR"),
+        row("passes", specialising.saturating_sub(elaborating), ""),
+        row("lower", parts.plan + parts.emit, "Tile IR to CLIF"),
+        row("machine code", parts.codegen, &format!("{} bytes", kernel.code_bytes())),
+        row("total", loading + specialising + compiling, "text to callable, cold"),
+    ];
+    screen::complain(&format!("assumed {}", bound.assumed.join(", ")));
+    screen::table(&rows).iter().for_each(|line| screen::line(line));
     Ok(())
 }

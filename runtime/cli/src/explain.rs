@@ -1,20 +1,34 @@
-//! `pantile explain`: the long form of an error code. The texts are those of `docs/src/errors`.
+//! `pantile explain`: the long form of an error code, whose texts are those of `docs/src/errors`, or the plan of a
+//! pipeline.
 
+use std::path::Path;
+
+use pantile::Module;
 use pantile_diag::{CODES, Code};
 
+use crate::bind::Bind;
 use crate::failure::{Outcome, input};
-use crate::screen;
+use crate::{plan, screen};
 
-/// Prints the long form of an error code.
+/// Prints the long form of an error code, or with `--plan` what a pipeline launches and what was fused.
 #[derive(clap::Args)]
-#[command(after_help = "Examples:\n  pantile explain E0201\n  pantile explain --list")]
+#[command(after_help = "Examples:\n  pantile explain E0201\n  pantile explain --list
+  pantile explain kernels/rainfusion.tile rainfusion_paper --plan --shape B=1,H=2,G=2,N=5070,D=64 \\
+      --const F=13 --const Y=15 --const X=26 --const text=0 --const sparsity=0.8 --const scale=0.125")]
 pub(crate) struct Options {
-    /// The code, as in `error[E0201]`.
+    /// The code, as in `error[E0201]`; with `--plan`, a source file.
     #[arg(required_unless_present = "list")]
     code: Option<String>,
+    /// With `--plan`: the pipeline.
+    pipeline: Option<String>,
     /// Lists all codes.
     #[arg(long)]
     list: bool,
+    /// Shows the launch plan of a pipeline.
+    #[arg(long, requires = "pipeline")]
+    plan: bool,
+    #[command(flatten)]
+    bind: Bind,
 }
 
 pub(crate) fn run(options: &Options) -> Outcome {
@@ -22,6 +36,9 @@ pub(crate) fn run(options: &Options) -> Outcome {
         CODES.iter().for_each(|code| screen::line(&format!("{}  {}", code.name, code.title)));
         return Ok(());
     };
+    if let (true, Some(pipeline)) = (options.plan, &options.pipeline) {
+        return plan::show(&Module::from_file(Path::new(text))?, pipeline, &options.bind);
+    }
     let Ok(code) = text.parse::<Code>() else {
         return input(format!("no error code `{text}`; `pantile explain --list` lists them"));
     };
@@ -30,6 +47,8 @@ pub(crate) fn run(options: &Options) -> Outcome {
     // The page repeats its title as a heading.
     let body = info.long.trim();
     let body = if body.starts_with('#') { body.split_once('\n').map_or("", |(_, rest)| rest) } else { body };
-    screen::line(body.trim_end());
+    if !body.trim().is_empty() {
+        screen::line(body.trim_end());
+    }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The `pantile` command: one file a subcommand. Nothing is computed here.
 
+mod bind;
 mod check;
 mod devices;
 mod emit;
@@ -7,6 +8,7 @@ mod explain;
 mod failure;
 mod options;
 mod picture;
+mod plan;
 mod rainfusion;
 mod report;
 mod run;

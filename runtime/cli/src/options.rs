@@ -38,6 +38,25 @@ impl FromStr for Grid {
     }
 }
 
+/// `N=4096,D=128`.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Extents(pub(crate) Vec<(String, i64)>);
+
+impl FromStr for Extents {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let one = |part: &str| {
+            let named: Named = part.parse()?;
+            match named.value.parse::<i64>() {
+                Ok(size) if size >= 0 => Ok((named.name, size)),
+                Ok(_) | Err(_) => Err(format!("`{}` is not a size", named.value)),
+            }
+        };
+        text.split(',').map(one).collect::<Result<_, String>>().map(Self)
+    }
+}
+
 /// A dtype by its name.
 pub(crate) fn dtype(text: &str) -> Result<DType, String> {
     let known = || DType::ALL.iter().map(|d| d.name()).collect::<Vec<_>>().join(", ");
@@ -46,7 +65,13 @@ pub(crate) fn dtype(text: &str) -> Result<DType, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Grid, Named};
+    use super::{Extents, Grid, Named};
+
+    #[test]
+    fn extents_are_names_and_sizes() {
+        assert_eq!("N=3,D=64".parse(), Ok(Extents(vec![("N".into(), 3), ("D".into(), 64)])));
+        assert!("N=3,D".parse::<Extents>().is_err() && "N=-3".parse::<Extents>().is_err());
+    }
 
     #[test]
     fn grids_are_three_numbers() {

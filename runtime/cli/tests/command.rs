@@ -1,0 +1,284 @@
+//! The `pantile` command from outside: what it says, what it writes, how it ends. Bad input is refused before any work,
+//! with the argument's name, and leaves no file.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use pantile::{DType, Tensor, TensorFile, write_tensors};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn pantile(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_pantile")).args(args).current_dir(root()).output().expect("the command starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn done(args: &[&str]) -> String {
+    let output = pantile(args);
+    assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// Runs what must fail with `code` and say `words`.
+fn refused(args: &[&str], code: i32, words: &[&str]) {
+    let output = pantile(args);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
+    assert!(!said.contains("panicked"), "{args:?}: {said}");
+    let said = said.replace('\n', " ");
+    words.iter().for_each(|w| assert!(said.contains(w), "{args:?} does not say `{w}`: {said}"));
+}
+
+/// A folder with an input file of small tensors.
+struct Inputs {
+    dir: tempfile::TempDir,
+}
+
+type Shape<'a> = &'a [usize];
+
+impl Inputs {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().expect("a folder") }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.dir.path().join(name).to_string_lossy().into_owned()
+    }
+
+    /// `q`, `k`, `v` of these shapes with a repeatable pattern, in f32.
+    fn file(&self, name: &str, [q, k, v]: [Shape<'_>; 3], metadata: &[(&str, String)]) -> String {
+        let tensor = |seed: usize, shape: Shape<'_>| {
+            let count = shape.iter().product();
+            let data: Vec<f32> = (0..count).map(|n| (((n * 37 + seed * 101) % 23) as f32 - 11.0) / 11.0).collect();
+            Tensor::from_slice(shape, &data).expect("a tensor")
+        };
+        let (q, k, v) = (tensor(1, q), tensor(2, k), tensor(3, v));
+        let path = self.path(name);
+        write_tensors(&path, &[("q", &q), ("k", &k), ("v", &v)], metadata).expect("a file");
+        path
+    }
+}
+
+fn grid(text: &str) -> Vec<(&'static str, String)> {
+    vec![("grid", text.to_owned())]
+}
+
+#[test]
+fn the_sample_runs_and_is_written() {
+    let inputs = Inputs::new();
+    let (out, report) = (inputs.path("out.safetensors"), inputs.path("report"));
+    let said = done(&["rainfusion", "--runs", "1", "--output", &out, "--report", &report]);
+    for words in
+        ["Big Buck Bunny", "CC BY 3.0", "35.47 %", "order", "means", "scores", "select", "attention", "speed-up"]
+    {
+        assert!(said.contains(words), "no `{words}` in\n{said}");
+    }
+    assert!(!said.contains('\x1b'), "colours only on a terminal");
+    let file = TensorFile::open(&out).expect("the output");
+    let shape =
+        |name| (file.tensor(name).expect("a tensor").dtype(), file.tensor(name).expect("a tensor").shape().to_vec());
+    assert_eq!(shape("out"), (DType::BF16, vec![1, 2, 5070, 64]));
+    assert_eq!(shape("mask"), (DType::U8, vec![1, 2, 40, 40]));
+    assert_eq!(shape("order"), (DType::I32, vec![5070]));
+    let page = fs::read_to_string(Path::new(&report).join("index.html")).expect("a page");
+    assert!(page.contains("mask_b0_h1.png") && page.contains("35.47 %"));
+    assert!(fs::read(Path::new(&report).join("mask_b0_h1.png")).expect("a picture").starts_with(b"\x89PNG"));
+}
+
+#[test]
+fn layouts_text_and_grouped_heads() {
+    let inputs = Inputs::new();
+    let (a, b) = (inputs.path("a.safetensors"), inputs.path("b.safetensors"));
+    let shapes: [Shape<'_>; 3] = [&[2, 4, 202, 8], &[2, 2, 202, 8], &[2, 2, 202, 8]];
+    let metadata = [("grid", "3,8,8".to_owned()), ("text", "10".to_owned())];
+    let file = inputs.file("bnsd.safetensors", shapes, &metadata);
+    let common = ["--block", "32", "--sparsity", "0.5", "--dialect", "mindie"];
+    done(&[&["rainfusion", "--input", &file, "--output", &a, "--compare-dense"], &common[..]].concat());
+
+    let source = TensorFile::open(&file).expect("the file");
+    let swapped = ["q", "k", "v"].map(|n| source.tensor(n).and_then(|t| t.permute(&[0, 2, 1, 3])).expect("a tensor"));
+    let other = inputs.path("bsnd.safetensors");
+    let named = [("q", &swapped[0]), ("k", &swapped[1]), ("v", &swapped[2])];
+    write_tensors(&other, &named, &[&metadata[..], &[("layout", "BSND".to_owned())]].concat()).expect("a file");
+    done(&[&["rainfusion", "--input", &other, "--output", &b, "--device", "interp"], &common[..]].concat());
+
+    let (a, b) = (TensorFile::open(&a).expect("a"), TensorFile::open(&b).expect("b"));
+    let out = b.tensor("out").and_then(|t| t.permute(&[0, 2, 1, 3])).expect("an output");
+    let far = pantile_kernels::compare(&out, &a.tensor("out").expect("an output")).expect("one shape");
+    assert!(far.max < 1e-5, "{far:?}");
+    for name in ["mask", "order"] {
+        let bytes = |file: &TensorFile| file.tensor(name).and_then(|t| t.to_bytes()).expect("a tensor");
+        assert_eq!(bytes(&a), bytes(&b), "{name}");
+    }
+}
+
+#[test]
+fn one_frame_has_no_sink_and_says_so() {
+    let inputs = Inputs::new();
+    let shape: Shape<'_> = &[1, 1, 256, 8];
+    let file = inputs.file("image.safetensors", [shape; 3], &grid("1,16,16"));
+    let said = done(&["rainfusion", "--input", &file, "--block", "32", "--sparsity", "0.75"]);
+    assert!(said.contains("single frame") && said.contains("kept     25.00 %"), "{said}");
+}
+
+#[test]
+fn values_that_are_not_finite_are_reported() {
+    let inputs = Inputs::new();
+    let mut data = vec![0.5f32; 192 * 8];
+    (data[3], data[70], data[900]) = (f32::NAN, f32::INFINITY, f32::NEG_INFINITY);
+    let (bad, good) =
+        (Tensor::from_slice(&[1, 1, 192, 8], &data), Tensor::from_slice(&[1, 1, 192, 8], &[0.5f32; 1536]));
+    let (bad, good) = (bad.expect("a tensor"), good.expect("a tensor"));
+    let path = inputs.path("nan.safetensors");
+    write_tensors(&path, &[("q", &bad), ("k", &bad), ("v", &good)], &grid("3,8,8")).expect("a file");
+    for device in ["cpu", "interp"] {
+        let output = pantile(&["rainfusion", "--input", &path, "--block", "32", "--device", device, "--compare-dense"]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        assert!(text(&output.stderr).contains("`q` holds 1 NaN and 2 infinite"), "{}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn bad_input_is_refused_and_leaves_nothing() {
+    let inputs = Inputs::new();
+    let good: Shape<'_> = &[1, 2, 192, 8];
+    let file = |name: &str, shapes: [Shape<'_>; 3]| inputs.file(name, shapes, &grid("3,8,8"));
+    let fine = file("fine.safetensors", [good; 3]);
+    let out = inputs.path("out.safetensors");
+    let case = |input: &str, more: &[&str], words: &[&str]| {
+        refused(&[&["rainfusion", "--input", input, "--output", &out, "--block", "32"], more].concat(), 2, words);
+        assert!(!Path::new(&out).exists(), "{more:?} left an output");
+    };
+    case(&inputs.path("missing"), &[], &["`input`", "cannot be read"]);
+    case("Cargo.toml", &[], &["`input`", "not a whole safetensors file"]);
+    let whole = fs::read(&fine).expect("bytes");
+    fs::write(inputs.path("cut"), &whole[..whole.len() - 5]).expect("a file");
+    case(&inputs.path("cut"), &[], &["`input`", "not a whole safetensors file"]);
+
+    case(&file("rank", [&[2, 192, 8], good, good]), &[], &["`q`", "3 axes"]);
+    case(&file("batch", [good, &[2, 2, 192, 8], good]), &[], &["`k`", "B = 2", "q has B = 1"]);
+    case(&file("depth", [good, good, &[1, 2, 192, 4]]), &[], &["`v`", "D = 4", "q has D = 8"]);
+    case(&file("heads", [&[1, 3, 192, 8], good, good]), &[], &["`k`", "2 heads", "q's 3"]);
+    case(&file("kv", [good, good, &[1, 1, 192, 8]]), &[], &["`v`", "1 heads", "k has 2"]);
+    case(&file("zero", [&[1, 0, 192, 8], good, good]), &[], &["`q`", "H must not be zero"]);
+    case(&file("odd", [&[1, 2, 192, 6]; 3]), &[], &["`q`", "D = 6", "multiple of 4"]);
+    case(&file("tokens", [&[1, 2, 190, 8]; 3]), &[], &["`grid`", "3·8·8 = 192 tokens", "N = 190"]);
+
+    let doubles = Tensor::zeros(DType::F64, good).expect("a tensor");
+    let mixed = Tensor::zeros(DType::F16, good).expect("a tensor");
+    let floats = Tensor::zeros(DType::F32, good).expect("a tensor");
+    let typed = |name: &str, q: &Tensor, k: &Tensor| {
+        write_tensors(inputs.path(name), &[("q", q), ("k", k), ("v", q)], &grid("3,8,8")).expect("a file");
+        inputs.path(name)
+    };
+    case(&typed("f64", &doubles, &doubles), &[], &["`q`", "f64", "f32, f16 or bf16"]);
+    case(&typed("mixed", &floats, &mixed), &[], &["`k`", "f16", "q holds f32"]);
+    write_tensors(inputs.path("two"), &[("q", &floats)], &grid("3,8,8")).expect("a file");
+    case(&inputs.path("two"), &[], &["`k`", "no tensor `k`"]);
+    let plain = inputs.file("plain", [good; 3], &[]);
+    case(&plain, &[], &["`grid`", "give `--grid F,Y,X`"]);
+    case(&inputs.file("sly", [good; 3], &grid("3,8")), &[], &["`grid`", "F,Y,X"]);
+
+    case(&fine, &["--grid", "3,8,9"], &["`grid`", "216 tokens", "N = 192"]);
+    case(&fine, &["--grid", "0,8,8"], &["`grid`", "zero"]);
+    case(&fine, &["--grid", "3,8"], &["--grid", "F,Y,X"]);
+    case(&fine, &["--grid", "4294967296,4294967296,8"], &["`grid`", "2^31"]);
+    case(&fine, &["--text", "5"], &["`grid`", "5 text tokens", "197"]);
+    case(&fine, &["--grid", "2,8,12"], &["`grid`", "even number of frames", "mindie"]);
+    for sparsity in ["1", "-0.1", "NaN", "inf", "1.5"] {
+        case(&fine, &["--sparsity", sparsity], &["`sparsity`", "[0, 1)"]);
+    }
+    case(&fine, &["--block", "0"], &["--block"]);
+    case(&fine, &["--scale", "NaN"], &["`scale`", "finite"]);
+    case(&fine, &["--dtype", "i8"], &["`dtype`", "i8"]);
+    case(&fine, &["--device", "cuda:0"], &["no GPU back end", "cpu"]);
+    case(&fine, &["--device", "tpu"], &["no device `tpu`"]);
+    case(&fine, &["--runs", "0"], &["`runs`"]);
+    let nowhere = inputs.path("no/such/folder/out");
+    refused(&["rainfusion", "--input", &fine, "--output", &nowhere], 2, &["`output`"]);
+}
+
+#[test]
+fn kernels_run_on_files() {
+    let inputs = Inputs::new();
+    let (x, y) = (inputs.path("x.safetensors"), inputs.path("y.safetensors"));
+    let tensor = Tensor::from_slice(&[3], &[1.0f32, 2.0, 3.0]).expect("a tensor");
+    write_tensors(&x, &[("x", &tensor)], &[]).expect("a file");
+    let arg = |name: &str| format!("{name}={x}:x");
+    let add = ["run", "kernels/elementwise.tile", "vector_add"];
+    for device in ["cpu", "interp"] {
+        let said =
+            done(&[&add[..], &["--arg", &arg("x"), "--arg", &arg("y"), "--device", device, "--output", &y]].concat());
+        assert!(said.contains("z: f32[3] = 2, 4, 6"), "{said}");
+        let z = TensorFile::open(&y).and_then(|f| f.tensor("z")).and_then(|t| t.to_vec::<f32>()).expect("z");
+        assert_eq!(z, [2.0, 4.0, 6.0]);
+    }
+    refused(&[&add[..], &["--arg", &arg("x")]].concat(), 2, &["`y` is missing"]);
+    refused(&[&add[..], &["--arg", &arg("x"), "--arg", "y=3"]].concat(), 2, &["`y` must be a tensor"]);
+    refused(&[&add[..], &["--arg", &arg("w")]].concat(), 2, &["no parameter `w`", "x: tensor<T>[N]"]);
+    let both = ["--arg", &arg("x"), "--arg", &arg("y")];
+    refused(&[&add[..], &both, &["--const", "Q=3"]].concat(), 2, &["no constant `Q`"]);
+    refused(&["run", "kernels/elementwise.tile", "add"], 2, &["no kernel `add`", "vector_add"]);
+    refused(&["run", "nowhere.tile", "add"], 2, &["nowhere.tile", "cannot be read"]);
+}
+
+#[test]
+fn sources_are_checked() {
+    let inputs = Inputs::new();
+    let good = done(&["check", "kernels/attention.tile", "kernels/rainfusion.tile"]);
+    assert!(good.contains("no errors in 2 files"), "{good}");
+    let bad = inputs.path("bad.tile");
+    let source = "kernel f(x: tensor<f32>[N]) -> (y: tensor<f32>[N]) grid (i in N by 8) { y[i] = x[i] + nothing; }\n";
+    fs::write(&bad, source).expect("a file");
+    refused(&["check", &bad], 1, &["1 error"]);
+    let short = pantile(&["check", "--format", "short", &bad]);
+    assert!(
+        text(&short.stdout).contains("bad.tile:1:") && text(&short.stdout).contains("E0101"),
+        "{}",
+        text(&short.stdout)
+    );
+    let json = pantile(&["check", "--format", "json", &bad]);
+    let said: serde_json::Value = serde_json::from_slice(&json.stdout).expect("JSON");
+    assert_eq!((said[0]["code"].as_str(), said[0]["primary"]["line"].as_i64()), (Some("E0101"), Some(1)));
+    refused(&["run", &bad, "f"], 1, &["E0101"]);
+    fs::write(&bad, b"\xff\xfe kernel").expect("a file");
+    refused(&["check", &bad], 2, &["UTF-8"]);
+}
+
+#[test]
+fn every_stage_is_shown() {
+    let emit = |more: &[&str]| done(&[&["emit", "kernels/attention.tile", "attention"], more].concat());
+    assert!(emit(&["--stage", "ast"]).contains("KernelItem"));
+    assert!(emit(&["--stage", "ir"]).contains("kernel @attention("));
+    assert!(emit(&["--stage", "passes", "--shape", "D=64"]).contains("kernel @attention("));
+    assert!(emit(&["--diff"]).lines().any(|l| l.starts_with('+')));
+    assert!(emit(&["--stage", "clif"]).contains("function"));
+    let timings = emit(&["--timings"]);
+    assert!(
+        ["parse", "check", "passes", "machine code", "total"].iter().all(|part| timings.contains(part)),
+        "{timings}"
+    );
+    refused(&["emit", "kernels/attention.tile", "attention", "--shape", "Z=3"], 2, &["no extent `Z`"]);
+    refused(&["emit", "kernels/attention.tile", "attention", "--dtype", "T=f7"], 2, &["no dtype `f7`"]);
+}
+
+#[test]
+fn codes_and_plans_are_explained() {
+    assert!(done(&["explain", "e0102"]).contains("name defined twice"));
+    assert!(done(&["explain", "--list"]).contains("E0603"));
+    refused(&["explain", "E9999"], 2, &["no error code `E9999`"]);
+    let numbers = ["F=13", "Y=15", "X=26", "text=0", "sparsity=0.8", "scale=0.125"].map(|n| format!("--const={n}"));
+    let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
+    let plan =
+        ["explain", "kernels/rainfusion.tile", "rainfusion_paper", "--plan", "--shape", "B=1,H=2,G=2,N=5070,D=64"];
+    let said = done(&[&plan[..], &numbers].concat());
+    assert!(said.contains("launch attention(") && said.contains("via windows_paper(13"), "{said}");
+    assert!(!said.contains("copy "), "{said}");
+    assert!(done(&["devices"]).contains("interp"));
+}
