@@ -12,8 +12,10 @@ use pantile_syntax::ast::{
 use super::constant::{Const, ConstError};
 use super::program::{ItemRef, Program, unknown_name};
 
-/// How deep constants and functions may refer to each other; deeper ones are taken to refer to themselves.
-const MAX_DEPTH: usize = 64;
+/// How many constants and functions one evaluation may enter.
+const MAX_CALLS: usize = 20_000;
+/// How deep expressions may nest, through constants and functions.
+const MAX_NESTING: usize = 400;
 
 /// What a name can stand for in scalar code.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -64,13 +66,22 @@ pub(crate) struct Host<'p, 'n> {
     file: FileId,
     names: Names<'n>,
     locals: Vec<(LetName, Const)>,
-    depth: usize,
+    effort: Effort,
+}
+
+/// What has been spent on one evaluation, and on what.
+#[derive(Default)]
+struct Effort {
+    /// The constants and functions that are being evaluated.
+    inside: Vec<Span>,
+    calls: usize,
+    nesting: usize,
 }
 
 impl<'p, 'n> Host<'p, 'n> {
     /// For code of `file`, where `names` gives what stands around it.
     pub(crate) fn new(program: &'p Program, file: FileId, names: Names<'n>) -> Self {
-        Self { program, file, names, locals: Vec::new(), depth: 0 }
+        Self { program, file, names, locals: Vec::new(), effort: Effort::default() }
     }
 
     /// The value of an expression. `None` after an error has been said.
@@ -112,6 +123,17 @@ impl<'p, 'n> Host<'p, 'n> {
     }
 
     fn value(&mut self, expr: &Expr, diags: &mut Diagnostics) -> Option<HostValue> {
+        if self.effort.nesting >= MAX_NESTING {
+            diags.push(Diagnostic::error(Code::E0307, expr.span, "this nests too deeply to be computed", "too deep"));
+            return None;
+        }
+        self.effort.nesting += 1;
+        let value = self.value_of(expr, diags);
+        self.effort.nesting -= 1;
+        value
+    }
+
+    fn value_of(&mut self, expr: &Expr, diags: &mut Diagnostics) -> Option<HostValue> {
         let constant = |x: Option<Const>| x.map(HostValue::Const);
         match &expr.kind {
             ExprKind::Int(x) | ExprKind::Size(x) => Some(HostValue::Const(Const::Int(*x))),
@@ -188,15 +210,29 @@ impl<'p, 'n> Host<'p, 'n> {
     }
 
     fn constant(&mut self, item: &ConstItem, diags: &mut Diagnostics) -> Option<Const> {
-        if self.depth >= MAX_DEPTH {
-            let message = format!("constant `{}` is defined by itself", item.name.node);
-            diags.push(Diagnostic::error(Code::E0502, item.name.span, message, "needs its own value"));
-            return None;
-        }
+        self.entered(item.name.span, item.name.span, &item.name.node, diags)?;
         let mut inner = Host::new(self.program, item.span.file, &|_| None);
-        inner.depth = self.depth + 1;
-        let value = inner.eval(&item.value, diags)?;
-        inner.declared(value, &item.ty, item.value.span, diags)
+        inner.effort = std::mem::take(&mut self.effort);
+        let value = inner.eval(&item.value, diags);
+        let value = value.and_then(|value| inner.declared(value, &item.ty, item.value.span, diags));
+        self.effort = inner.effort;
+        self.effort.inside.pop();
+        value
+    }
+
+    /// Notes that a constant or function is entered, unless it is entered already or too many have been.
+    fn entered(&mut self, item: Span, from: Span, name: &str, diags: &mut Diagnostics) -> Option<()> {
+        let message = if self.effort.inside.contains(&item) {
+            format!("`{name}` is defined by itself")
+        } else if self.effort.calls >= MAX_CALLS {
+            "this takes too long to compute at compile time".to_owned()
+        } else {
+            self.effort.calls += 1;
+            self.effort.inside.push(item);
+            return Some(());
+        };
+        diags.push(Diagnostic::error(Code::E0502, from, message, "needed here").with_label(item, "defined here"));
+        None
     }
 
     fn binary(&mut self, op: BinOp, a: &Expr, b: &Expr, span: Span, diags: &mut Diagnostics) -> Option<Const> {
@@ -218,7 +254,13 @@ impl<'p, 'n> Host<'p, 'n> {
     }
 
     /// `value` as the type it is declared to have: converted, never cast.
-    fn declared(&mut self, value: Const, ty: &TypeExpr, span: Span, diags: &mut Diagnostics) -> Option<Const> {
+    pub(crate) fn declared(
+        &mut self,
+        value: Const,
+        ty: &TypeExpr,
+        span: Span,
+        diags: &mut Diagnostics,
+    ) -> Option<Const> {
         match self.scalar_type(ty, diags)? {
             Some(dtype) => said(value.convert(dtype).map(|x| Const::Typed(dtype, x)), span, diags),
             None => match value {
@@ -430,13 +472,6 @@ impl<'p, 'n> Host<'p, 'n> {
     }
 
     fn inline(&mut self, item: &FnItem, args: &[Arg], span: Span, diags: &mut Diagnostics) -> Option<Const> {
-        if self.depth >= MAX_DEPTH {
-            let message = format!("`{}` calls itself", item.name.node);
-            diags.push(Diagnostic::error(Code::E0502, span, message, "functions are inlined, so they cannot recur"));
-            return None;
-        }
-        let mut inner = Host::new(self.program, item.span.file, &|_| None);
-        inner.depth = self.depth + 1;
         if item.params.len() != args.len() {
             let message = format!("`{}` takes {} arguments, not {}", item.name.node, item.params.len(), args.len());
             diags.push(
@@ -445,6 +480,7 @@ impl<'p, 'n> Host<'p, 'n> {
             );
             return None;
         }
+        let mut locals = Vec::new();
         for (param, arg) in item.params.iter().zip(args) {
             let (FnParam::Value { name, ty }, Arg::Value(e)) = (param, arg) else {
                 diags.push(arity(&item.name.node, "scalars", span));
@@ -452,11 +488,17 @@ impl<'p, 'n> Host<'p, 'n> {
             };
             let mut value = self.eval(e, diags)?;
             if let Some(ty) = ty {
-                value = inner.declared(value, ty, e.span, diags)?;
+                value = Host::new(self.program, item.span.file, &|_| None).declared(value, ty, e.span, diags)?;
             }
-            inner.locals.push((LetName { name: name.clone(), mutable: false }, value));
+            locals.push((LetName { name: name.clone(), mutable: false }, value));
         }
-        inner.block(&item.body, diags)
+        self.entered(item.name.span, span, &item.name.node, diags)?;
+        let mut inner = Host { locals, ..Host::new(self.program, item.span.file, &|_| None) };
+        inner.effort = std::mem::take(&mut self.effort);
+        let value = inner.block(&item.body, diags);
+        self.effort = inner.effort;
+        self.effort.inside.pop();
+        value
     }
 }
 

@@ -2,7 +2,7 @@
 //! numbers. What only the made-up numbers cause is not said.
 
 use pantile_diag::{Code, Diagnostic, Diagnostics, Span};
-use pantile_ir::{Class, DType, Scalar};
+use pantile_ir::{Class, DType, Kind, Scalar};
 
 use crate::Bindings;
 use crate::infer::{ArgShape, representative};
@@ -73,10 +73,10 @@ pub(crate) fn arguments(signature: &Signature, bindings: &Bindings, numbers: Num
         ParamType::Int => ArgShape::Scalar { dtype: DType::I64, value: Scalar::Int(numbers.int) },
         ParamType::Scalar(element) => {
             let dtype = element.resolve(bindings).unwrap_or(DType::F32);
-            let value = match dtype {
-                DType::Bool => Scalar::Bool(numbers.truth),
-                float if float.is_float() => Scalar::Float(0.5),
-                _ => Scalar::Int(numbers.int),
+            let value = match dtype.kind() {
+                Kind::Bool => Scalar::Bool(numbers.truth),
+                Kind::Float => Scalar::Float(0.5),
+                Kind::Signed | Kind::Unsigned => Scalar::Int(numbers.int),
             };
             ArgShape::Scalar { dtype, value }
         }

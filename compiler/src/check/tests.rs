@@ -50,6 +50,12 @@ fn each_error_is_said_once_and_where_it_is() {
         ("overflow", "const A: int = 9223372036854775807 + 1;", &["E0502 main:1"]),
         ("range", "const A: u8 = 300;", &["E0303 main:1"]),
         ("unknown constant", "const LEN: int = 1;\nconst A: int = LEM;", &["E0101 main:2"]),
+        ("recursion", "fn f(x) { f(x) + f(x) }\nconst A: int = f(1);", &["E0502 main:1", "E0502 main:1"]),
+        (
+            "blow-up",
+            "fn a(x) { b(x) + b(x) }\nfn b(x) { c(x) + c(x) }\nfn c(x) { d(x) + d(x) }\nfn d(x) { x * x }\nconst A: int = a(1);",
+            &[],
+        ),
         ("no file", "use \"nowhere.tile\"::{a};", &["E0104 main:1"]),
         ("no name", "use \"other.tile\"::{hepl, help};", &["E0104 main:1"]),
         ("clash", "use \"other.tile\"::{help};\nfn help(x) { x }", &["E0102 main:1"]),
@@ -137,6 +143,9 @@ fn pipelines_are_checked_without_numbers() {
         ("for n in 0..3 { y = k(x, 1); } y = k(x, 2);", &["E0602"]),
         ("let (a, b) = k(x, 1); y = k(x, 1);", &["E0305"]),
         ("let n = 1; n = 2; y = k(x, n);", &["E0402"]),
+        ("let n: i32 = 1; y = k(x, n as f32);", &[]),
+        ("let n: i32 = 1.5; y = k(x, n);", &["E0303"]),
+        ("y = p(x);", &["E0602"]),
     ];
     let mut wrong = Vec::new();
     for (body, want) in cases {
@@ -148,6 +157,50 @@ fn pipelines_are_checked_without_numbers() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What a careless hand can do to a source: drop, double or exchange tokens. Loading says something, or nothing.
+#[test]
+fn mangled_files_never_panic() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../kernels/");
+    let read = |path: &str| std::fs::read_to_string(format!("{folder}{path}")).map_err(|e| e.to_string());
+    let text = read("rainfusion.tile").expect("a shipped file");
+    let text = format!("{text}\ntune select {{ R in [8, 16]; require R < 32; }}\nconst A: int = 3 * 4;\n");
+    let words: Vec<&str> = text.split_inclusive([' ', '\n', '(', ')', ',']).collect();
+    let mut state = 7usize;
+    let mut pick = |n: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % n
+    };
+    for _ in 0..120 {
+        let mut mangled = words.clone();
+        for _ in 0..1 + pick(3) {
+            let (a, b) = (pick(mangled.len()), pick(mangled.len()));
+            match pick(3) {
+                0 => drop(mangled.remove(a)),
+                1 => mangled.insert(b, words[a]),
+                _ => mangled.swap(a, b),
+            }
+        }
+        let loaded = Module::load("rainfusion.tile", &mangled.concat(), &mut |path| read(path));
+        assert_eq!(loaded.module.is_none(), loaded.diagnostics.has_errors());
+    }
+}
+
+#[test]
+fn what_would_take_for_ever_is_refused() {
+    let mut text = "fn f40(x) { x }\npipeline p40(x: tensor<f32>[N]) -> (y: tensor<f32>[N]) { y = k(x); }
+kernel k(x: tensor<f32>[N]) -> (y: tensor<f32>[N]) grid (i in N by 4) { y[i] = x[i]; }\n"
+        .to_owned();
+    for n in 0..40 {
+        let next = n + 1;
+        text += &format!("fn f{n}(x) {{ f{next}(x) + f{next}(x) }}\n");
+        text += &format!("pipeline p{n}(x: tensor<f32>[N]) -> (y: tensor<f32>[N]) {{ y = p{next}(p{next}(x)); }}\n");
+    }
+    text += "const A: int = f0(1);\n";
+    let loaded = load(&[("main.tile", &text)]);
+    let codes: Vec<String> = loaded.diagnostics.iter().map(|d| d.code.to_string()).collect();
+    assert!(codes.contains(&"E0502".to_owned()) && codes.contains(&"E0602".to_owned()), "{codes:?}");
 }
 
 #[test]

@@ -22,8 +22,8 @@ use crate::module::optimised;
 use crate::signature::{ElementType, GenericKind, ParamInfo, ParamType, Signature};
 use crate::{ArgShape, Bindings, elaborate};
 
-/// How deep pipelines may call pipelines.
-const MAX_DEPTH: usize = 32;
+/// How many steps a plan may have.
+const MAX_STEPS: usize = 10_000;
 
 /// The arguments of a call, by parameter.
 pub(super) struct Bound<'p> {
@@ -43,6 +43,10 @@ impl<'p> Planner<'p, '_> {
         args: &[Arg],
         expr: &Expr,
     ) -> Option<Value<'p>> {
+        if self.steps.len() >= MAX_STEPS {
+            self.error(Code::E0602, expr.span, format!("this pipeline has more than {MAX_STEPS} steps"), "too many");
+            return None;
+        }
         match self.program.lookup(frame.file, &name.node) {
             Some(ItemRef::Kernel(item)) => {
                 let signature = signature::kernel(self.program, item, self.diags)?;
@@ -250,7 +254,7 @@ impl<'p> Planner<'p, '_> {
         args: &[Arg],
         span: Span,
     ) -> Option<Value<'p>> {
-        if self.depth >= MAX_DEPTH {
+        if self.inside.contains(&item.name.span) {
             let message = format!("`{}` calls itself", item.name.node);
             self.error(Code::E0602, span, message, "pipelines are inlined, so they cannot recur");
             return None;
@@ -277,9 +281,9 @@ impl<'p> Planner<'p, '_> {
                 (None, ArgShape::Tensor { .. } | ArgShape::Mask { .. }) => Value::Poison,
             });
         let mut inner = self.frame(item, &signature, bindings, values.collect());
-        self.depth += 1;
+        self.inside.push(item.name.span);
         self.body(&mut inner, &item.body);
-        self.depth -= 1;
+        self.inside.pop();
         let outs: Vec<Value<'p>> = self.assigned(item, inner)?.into_iter().map(|(_, value)| value).collect();
         Some(one_or_tuple(outs))
     }

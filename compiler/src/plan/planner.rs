@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use pantile_diag::{Code, Diagnostic, Diagnostics, Span};
 use pantile_ir::{Func, Order};
-use pantile_syntax::ast::{Arg, BinOp, Block, Expr, ExprKind, KernelItem, LetName, PipelineItem, Stmt, StmtKind};
+use pantile_syntax::ast::{
+    Arg, BinOp, Block, Expr, ExprKind, KernelItem, LetName, PipelineItem, Stmt, StmtKind, TypeExpr,
+};
 
 use super::frame::Frame;
 use super::view::{AxisState, AxisView, MaskView, Value, View};
@@ -16,6 +18,9 @@ use crate::check::program::{Program, unknown_name};
 use crate::infer::Sizes;
 use crate::signature::{AxisInfo, ExtentInfo, ParamType, Signature};
 use crate::{ArgShape, Bindings, infer};
+
+/// How deep expressions may nest, through pipelines.
+const MAX_NESTING: usize = 300;
 
 /// Turns a kernel and its bindings into code.
 pub(crate) type Specialise<'s> = &'s mut dyn FnMut(&KernelItem, &Bindings, &mut Diagnostics) -> Option<Func>;
@@ -34,8 +39,10 @@ pub(crate) struct Planner<'p, 's> {
     pub(super) funcs: Vec<(Span, Bindings, Arc<Func>)>,
     /// Copies that have been made: buffer, axis, order, and the buffer that is the copy.
     pub(super) copies: Vec<(usize, usize, Arc<Order>, usize)>,
-    /// Pipelines that call each other.
-    pub(super) depth: usize,
+    /// The pipelines that are being inlined.
+    pub(super) inside: Vec<Span>,
+    /// How deep expressions nest, through pipelines.
+    nesting: usize,
     /// Whether the numbers mean something. If they are made up, nothing is elaborated and disagreement is let pass.
     pub(super) sizes: Sizes,
 }
@@ -68,6 +75,7 @@ pub(crate) fn plan(
     let mut planner = Planner::new(program, specialise, diags, Sizes::Agree);
     let args = planner.inputs(signature, &bind.args);
     let mut frame = planner.frame(item, signature, inferred.bindings, args);
+    planner.inside.push(item.name.span);
     planner.body(&mut frame, &item.body);
     planner.outputs(item, frame)?;
     if planner.diags.has_errors() {
@@ -93,6 +101,7 @@ pub(crate) fn check(
     let mut planner = Planner::new(program, &mut specialise, diags, Sizes::MadeUp);
     let args = planner.inputs(signature, args);
     let mut frame = planner.frame(item, signature, bindings, args);
+    planner.inside.push(item.name.span);
     planner.body(&mut frame, &item.body);
     planner.outputs(item, frame);
 }
@@ -109,7 +118,8 @@ impl<'p, 's> Planner<'p, 's> {
             orders: Vec::new(),
             funcs: Vec::new(),
             copies: Vec::new(),
-            depth: 0,
+            inside: Vec::new(),
+            nesting: 0,
             sizes,
         }
     }
@@ -189,20 +199,7 @@ impl<'p> Planner<'p, '_> {
 
     fn stmt(&mut self, frame: &mut Frame<'p>, stmt: &Stmt) {
         match &stmt.kind {
-            StmtKind::Let { names, tuple: _, ty: _, value } => {
-                let values = self.eval(frame, value).map_or(vec![Value::Poison; names.len()], |value| match value {
-                    Value::Tuple(parts) if names.len() > 1 => parts,
-                    value => vec![value],
-                });
-                if values.len() != names.len() {
-                    let message = format!("{} names, but {} values", names.len(), values.len());
-                    self.error(Code::E0305, value.span, message, format!("{} values", values.len()));
-                }
-                let values = values.into_iter().chain(std::iter::repeat(Value::Poison));
-                for (LetName { name, mutable }, value) in names.iter().zip(values) {
-                    frame.define(name.clone(), *mutable, value);
-                }
-            }
+            StmtKind::Let { names, tuple: _, ty, value } => self.bind(frame, names, ty.as_ref(), value),
             StmtKind::Assign { target, op, atomic: _, value } => {
                 let value = self.eval(frame, value).unwrap_or(Value::Poison);
                 self.assign(frame, target, *op, value, stmt.span);
@@ -213,6 +210,30 @@ impl<'p> Planner<'p, '_> {
                 self.diags.push(error.with_help("write the loop in a kernel, or the steps one after another"));
             }
             StmtKind::Error => {}
+        }
+    }
+
+    fn bind(&mut self, frame: &mut Frame<'p>, names: &[LetName], ty: Option<&TypeExpr>, value: &Expr) {
+        let values = match self.eval(frame, value) {
+            None => vec![Value::Poison; names.len()],
+            Some(Value::Tuple(parts)) if names.len() > 1 => parts,
+            Some(value) => vec![value],
+        };
+        if values.len() != names.len() {
+            let message = format!("{} names, but {} values", names.len(), values.len());
+            self.error(Code::E0305, value.span, message, format!("{} values", values.len()));
+        }
+        let values = values.into_iter().chain(std::iter::repeat(Value::Poison));
+        for (LetName { name, mutable }, bound) in names.iter().zip(values) {
+            let bound = match (bound, ty) {
+                (Value::Scalar(x), Some(ty)) => {
+                    let known = |name: &str| frame.host_value(name);
+                    let mut host = Host::new(self.program, frame.file, &known);
+                    host.declared(x, ty, value.span, self.diags).map_or(Value::Poison, Value::Scalar)
+                }
+                (bound, _) => bound,
+            };
+            frame.define(name.clone(), *mutable, bound);
         }
     }
 
@@ -297,6 +318,17 @@ impl<'p> Planner<'p, '_> {
 
     /// The value of an expression; `None` after an error has been said.
     pub(super) fn eval(&mut self, frame: &mut Frame<'p>, expr: &Expr) -> Option<Value<'p>> {
+        if self.nesting >= MAX_NESTING {
+            self.error(Code::E0307, expr.span, "this nests too deeply", "too deep");
+            return None;
+        }
+        self.nesting += 1;
+        let value = self.value(frame, expr);
+        self.nesting -= 1;
+        value
+    }
+
+    fn value(&mut self, frame: &mut Frame<'p>, expr: &Expr) -> Option<Value<'p>> {
         match &expr.kind {
             ExprKind::Name(name) => match frame.get(name) {
                 Some(Value::Poison) => None,
