@@ -1,19 +1,21 @@
 //! Elaboration: a kernel's syntax tree becomes Tile IR for one specialisation, typed and emitted in one walk, so that
 //! checking and building cannot disagree. Functions are inlined here; nothing is optimised.
 //!
-//! `kernel.rs` and `order.rs` set the scene, `stmt.rs` and `flow.rs` walk statements, `expr.rs` expressions, `builtin.rs`
+//! `kernel.rs` and `order.rs` set the scene, `stmt.rs`, `branch.rs` and `loops.rs` walk statements, `expr.rs` expressions, `builtin.rs`
 //! is the table of builtin functions. `sema.rs` holds the state they share.
 
 mod arith;
+mod branch;
 mod builtin;
 mod call;
+mod carried;
 mod convert;
 mod dims;
 mod expr;
-mod flow;
 mod form;
 mod index;
 mod kernel;
+mod loops;
 mod names;
 mod order;
 mod race;

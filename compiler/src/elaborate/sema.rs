@@ -7,7 +7,7 @@ use pantile_diag::{Code, Diagnostic, Diagnostics, FileId, Span};
 use pantile_ir::{Builder, DType, DimId, ExtentId, Func, Op, ParamId, ParamKind, Type, Value};
 
 use super::form::{Atom, Form};
-use super::value::{Key, Num, Operand, Tile, Val, Var};
+use super::value::{Key, Num, Tile, Val, Var};
 use crate::Bindings;
 use crate::check::constant::Const;
 use crate::check::program::Program;
@@ -331,11 +331,6 @@ impl<'p, 'a> Sema<'p, 'a> {
         }
         let grid = self.grid.iter().position(|g| g.dim == Some(dim)).map(Atom::Grid);
         grid.or_else(|| self.loop_dims.get(&dim).copied().map(Atom::Loop)).map(Form::atom)
-    }
-
-    /// A number with its place.
-    pub(crate) fn operand(num: Num, span: Span) -> Operand {
-        Operand { num, span }
     }
 
     /// A run-time value with a form.

@@ -1,5 +1,5 @@
 //! Statements: `let`, assignment to variables, expressions for their effect. Stores are `store.rs`'s business, loops
-//! `flow.rs`'s.
+//! `loops.rs`'s.
 
 use pantile_diag::{Code, Diagnostic, Span};
 use pantile_ir::{DType, DimId, ParamId};
