@@ -57,10 +57,10 @@ struct Element {
 impl<'f> Lower<'_, 'f> {
     /// The parameter and indices of a load or store.
     fn indexed(inst: &'f Inst) -> Option<(ParamId, &'f [Index])> {
-        match &inst.op {
-            Op::Load(param, index) | Op::Store { param, index, .. } => Some((*param, index)),
-            #[allow(clippy::wildcard_enum_match_arm, reason = "only these two access tensors")]
-            _ => None,
+        if let Op::Load(param, index) | Op::Store { param, index, .. } = &inst.op {
+            Some((*param, index))
+        } else {
+            None
         }
     }
 

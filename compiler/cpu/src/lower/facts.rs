@@ -79,11 +79,8 @@ impl<'f> Facts<'f> {
 
     /// Whether an instruction runs for what it does rather than for its result.
     pub fn acts(&self, inst: &Inst) -> bool {
-        match inst.op {
-            Op::Print(_) | Op::Assert(_) => self.checks,
-            Op::For(_) | Op::If => true,
-            ref op => op.has_effect(),
-        }
+        let report = matches!(inst.op, Op::Print(_) | Op::Assert(_));
+        inst.op.has_effect() && (self.checks || !report)
     }
 
     fn need_region(&mut self, region: &'f Region) {
@@ -181,8 +178,34 @@ pub fn is_identity(func: &Func, inst: &Inst) -> bool {
     match inst.op {
         Op::Cast(to) => func.ty(inst.args[0]).dtype() == to,
         Op::Broadcast(_) => func.ty(inst.args[0]) == func.ty(inst.results[0]),
-        #[allow(clippy::wildcard_enum_match_arm, reason = "every other op computes something")]
-        _ => false,
+        Op::Const(..)
+        | Op::Extent(_)
+        | Op::BlockIndex(_)
+        | Op::BlockLen(_)
+        | Op::Pos(_)
+        | Op::At(_)
+        | Op::OrderAt(_)
+        | Op::Unary(_)
+        | Op::Binary(_)
+        | Op::Select
+        | Op::Reduce(..)
+        | Op::ArgReduce(..)
+        | Op::Scan(..)
+        | Op::Sort { .. }
+        | Op::KthLargest(_)
+        | Op::Gather(_)
+        | Op::Dot(_)
+        | Op::Split { .. }
+        | Op::Merge { .. }
+        | Op::Random
+        | Op::Load(..)
+        | Op::Store { .. }
+        | Op::MaskGet(_)
+        | Op::MaskPut(..)
+        | Op::For(_)
+        | Op::If
+        | Op::Print(_)
+        | Op::Assert(_) => false,
     }
 }
 

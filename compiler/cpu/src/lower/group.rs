@@ -95,11 +95,8 @@ impl<'a, 'p, 'f> Grouping<'a, 'p, 'f> {
 
     /// Whether a nest reads or writes the tensor that `inst` reads or writes.
     fn meets(&self, step: usize, inst: &Inst) -> bool {
-        let tensor = |inst: &Inst| match inst.op {
-            Op::Load(p, _) | Op::Store { param: p, .. } => Some(p),
-            #[allow(clippy::wildcard_enum_match_arm, reason = "only these touch tensors in nests")]
-            _ => None,
-        };
+        let tensor =
+            |inst: &Inst| if let Op::Load(p, _) | Op::Store { param: p, .. } = inst.op { Some(p) } else { None };
         match &self.steps[step] {
             Step::Nest(nest) => nest.stmts.iter().any(|s| tensor(s.inst) == tensor(inst)),
             Step::Scalar(other) => tensor(other) == tensor(inst),

@@ -15,12 +15,16 @@ use crate::{Counted, Limit, arith, convert, vector};
 
 /// A reduction's op, and the dtype in which it runs.
 fn folding(dtype: DType, inst: &Inst) -> (ReduceOp, DType) {
-    match &inst.op {
-        Op::Reduce(op @ (ReduceOp::Sum | ReduceOp::Prod), _) => (*op, dtype.accumulator()),
-        Op::Reduce(op, _) => (*op, dtype),
-        #[allow(clippy::wildcard_enum_match_arm, reason = "a dot is the only other reduction in a nest")]
-        _ => (ReduceOp::Sum, dtype.accumulator()),
+    if let Op::Reduce(op, _) = inst.op {
+        let wide = matches!(op, ReduceOp::Sum | ReduceOp::Prod);
+        return (op, if wide { dtype.accumulator() } else { dtype });
     }
+    (ReduceOp::Sum, dtype.accumulator()) // a dot
+}
+
+/// How many groups of four a trip of the innermost loop takes: two hide the latency of reductions.
+fn copies(size: i64) -> i64 {
+    if size >= 16 { 2 } else { 1 }
 }
 
 impl<'f> Lower<'_, 'f> {
@@ -171,22 +175,20 @@ impl<'f> Lower<'_, 'f> {
         let folds: Vec<&'n Stmt<'f>> = now.iter().copied().filter(|s| self.folds_here(nest, s)).collect();
         let len = self.len(inner);
         let zero = self.e.int(0);
-        let full = self.func().is_full(inner) && self.func().dim(inner).size % 4 == 0;
-        let whole = self.e.ins().band_imm_s(len, -4);
+        let size = self.func().dim(inner).size;
+        let copies = copies(size);
+        let full = self.func().is_full(inner) && size % (4 * copies) == 0;
+        let whole = self.e.ins().band_imm_s(len, -4 * copies);
 
-        let mut start: Vec<Lanes> = Vec::new();
-        for stmt in &folds {
-            let (op, dtype) = self.folding(stmt.inst);
-            start.push(arith::neutral(&mut self.e, op, dtype, Width::Four));
-        }
-        let fours = self.run(nest, now, (zero, whole, Width::Four), &start)?;
+        let start = self.neutrals(nest, now, Width::Four);
+        let fours = self.run(nest, now, (zero, whole, Width::Four), copies, &start)?;
         let mut ones: Vec<Lanes> = Vec::new();
         for (stmt, lanes) in folds.iter().zip(fours) {
             let (op, _) = self.folding(stmt.inst);
             ones.push(arith::reduce(&mut self.e, op, lanes));
         }
         if !full {
-            ones = self.run(nest, now, (whole, len, Width::One), &ones)?;
+            ones = self.run(nest, now, (whole, len, Width::One), 1, &ones)?;
         }
         for (stmt, lanes) in folds.into_iter().zip(ones) {
             if self.is_late(nest, stmt) {
@@ -247,25 +249,59 @@ impl<'f> Lower<'_, 'f> {
         Ok(())
     }
 
-    /// A loop over lanes `lo..hi` at one width, with the reductions it carries.
+    /// A loop over lanes `lo..hi` at one width, several groups a trip, with the reductions it carries.
     fn run(
         &mut self,
         nest: &Nest<'f>,
         now: &[&Stmt<'f>],
         (lo, hi, width): (ir::Value, ir::Value, Width),
+        copies: i64,
         start: &[Lanes],
     ) -> Result<Vec<Lanes>, Limit> {
-        let carried: Vec<ir::Value> = start.iter().flat_map(Lanes::values).collect();
-        let counted = self.e.open(lo, hi, &carried);
-        self.frame.inner = Some(Inner { dim: nest.inner(), at: counted.index, width });
-        self.frame.lane.clear();
-        let mut values = &counted.carried[..];
-        let mut folded: Vec<Lanes> = Vec::new();
-        for lanes in start {
-            let count = vector::registers(lanes.dtype, width);
-            folded.push(Lanes::from_values(lanes.dtype, width, &values[..count]));
-            values = &values[count..];
+        // Each copy folds into results of its own; all but the first start from nothing.
+        let mut folded: Vec<Vec<Lanes>> = vec![start.to_vec()];
+        for _ in 1..copies {
+            folded.push(self.neutrals(nest, now, width));
         }
+        let carried: Vec<ir::Value> = folded.iter().flatten().flat_map(Lanes::values).collect();
+        let counted = self.e.open(lo, hi, &carried);
+        take_values(&mut folded, &counted.carried);
+        for (copy, folded) in folded.iter_mut().enumerate() {
+            let plus = copy as i64 * width.lanes();
+            let at = if plus == 0 { counted.index } else { self.e.ins().iadd_imm_s(counted.index, plus) };
+            self.frame.inner = Some(Inner { dim: nest.inner(), at, width });
+            self.frame.lane.clear();
+            self.lanes(nest, now, folded)?;
+        }
+        let values: Vec<ir::Value> = folded.iter().flatten().flat_map(Lanes::values).collect();
+        let last = self.e.close(counted, width.lanes() * copies, &values);
+        self.frame.inner = None;
+        self.frame.lane.clear();
+        take_values(&mut folded, &last);
+        let mut copies = folded.into_iter();
+        let mut result = copies.next().unwrap_or_default();
+        let folds: Vec<&Stmt<'f>> = now.iter().copied().filter(|s| self.folds_here(nest, s)).collect();
+        for more in copies {
+            for ((acc, x), stmt) in result.iter_mut().zip(more).zip(&folds) {
+                let (op, _) = self.folding(stmt.inst);
+                *acc = arith::combine(&mut self.e, op, *acc, x);
+            }
+        }
+        Ok(result)
+    }
+
+    /// What the reductions of a pass start from.
+    fn neutrals(&mut self, nest: &Nest<'f>, now: &[&Stmt<'f>], width: Width) -> Vec<Lanes> {
+        let folds: Vec<&Stmt<'f>> = now.iter().copied().filter(|s| self.folds_here(nest, s)).collect();
+        let neutral = |stmt: &&Stmt<'f>| {
+            let (op, dtype) = self.folding(stmt.inst);
+            arith::neutral(&mut self.e, op, dtype, width)
+        };
+        folds.iter().map(neutral).collect()
+    }
+
+    /// All statements of a pass at the current lanes.
+    fn lanes(&mut self, nest: &Nest<'f>, now: &[&Stmt<'f>], folded: &mut [Lanes]) -> Result<(), Limit> {
         let mut next = folded.iter_mut();
         let mut writes: Vec<(Value, Lanes)> = Vec::new();
         for stmt in now {
@@ -301,18 +337,7 @@ impl<'f> Lower<'_, 'f> {
         for stmt in now.iter().filter(|s| s.class == Class::Store) {
             self.store(stmt.inst, Level::Lane)?;
         }
-        let values: Vec<ir::Value> = folded.iter().flat_map(Lanes::values).collect();
-        let last = self.e.close(counted, width.lanes(), &values);
-        self.frame.inner = None;
-        self.frame.lane.clear();
-        let mut last = &last[..];
-        let mut out = Vec::new();
-        for lanes in &folded {
-            let count = vector::registers(lanes.dtype, width);
-            out.push(Lanes::from_values(lanes.dtype, width, &last[..count]));
-            last = &last[count..];
-        }
-        Ok(out)
+        Ok(())
     }
 
     fn lane_address(&mut self, value: Value, tile: &Tile, inner: DimId) -> ir::Value {
@@ -337,14 +362,11 @@ impl<'f> Lower<'_, 'f> {
             Ok(if x.dtype == dtype { x } else { convert::cast(&mut lower.e, x, dtype) })
         };
         let x = wide(self, inst.args[0])?;
-        match inst.op {
-            Op::Dot(_) => {
-                let y = wide(self, inst.args[1])?;
-                Ok(arith::binary(&mut self.e, BinaryOp::Mul, x, y))
-            }
-            #[allow(clippy::wildcard_enum_match_arm, reason = "a reduction takes its only operand")]
-            _ => Ok(x),
+        if !matches!(inst.op, Op::Dot(_)) {
+            return Ok(x);
         }
+        let y = wide(self, inst.args[1])?;
+        Ok(arith::binary(&mut self.e, BinaryOp::Mul, x, y))
     }
 
     /// Takes lanes into a result that keeps the innermost dim, in memory.
@@ -449,5 +471,14 @@ impl<'f> Lower<'_, 'f> {
             self.e.close(counted, 1, &[]);
         }
         Ok(())
+    }
+}
+
+/// Replaces the registers of groups by `values`, in order.
+fn take_values(groups: &mut [Vec<Lanes>], mut values: &[ir::Value]) {
+    for lanes in groups.iter_mut().flatten() {
+        let (own, rest) = values.split_at(vector::registers(lanes.dtype, lanes.width));
+        *lanes = Lanes::from_values(lanes.dtype, lanes.width, own);
+        values = rest;
     }
 }

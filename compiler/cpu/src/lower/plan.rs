@@ -97,24 +97,19 @@ impl Nest<'_> {
 /// The dims that an instruction of a nest runs over, unsorted.
 pub fn iteration(facts: &Facts<'_>, inst: &Inst) -> Vec<DimId> {
     let of = |v: &Value| facts.func.ty(*v).dims().to_vec();
-    match &inst.op {
-        Op::Reduce(..) | Op::Dot(_) => inst.args.iter().flat_map(of).collect(),
-        Op::Store { index, .. } => {
-            let named = index.iter().filter_map(super::facts::as_dim);
-            named.chain(inst.index_args().iter().flat_map(of)).collect()
-        }
-        #[allow(clippy::wildcard_enum_match_arm, reason = "every other op in a nest runs over its result")]
-        _ => inst.results.iter().flat_map(of).collect(),
+    if matches!(inst.op, Op::Reduce(..) | Op::Dot(_)) {
+        return inst.args.iter().flat_map(of).collect();
     }
+    if let Op::Store { index, .. } = &inst.op {
+        let named = index.iter().filter_map(super::facts::as_dim);
+        return named.chain(inst.index_args().iter().flat_map(of)).collect();
+    }
+    inst.results.iter().flat_map(of).collect()
 }
 
 /// The dims that a reduction takes away.
 pub fn reduced(inst: &Inst) -> &[DimId] {
-    match &inst.op {
-        Op::Reduce(_, dims) | Op::Dot(dims) => dims,
-        #[allow(clippy::wildcard_enum_match_arm, reason = "nothing else reduces in a nest")]
-        _ => &[],
-    }
+    if let Op::Reduce(_, dims) | Op::Dot(dims) = &inst.op { dims } else { &[] }
 }
 
 /// The plan of a function.
@@ -266,12 +261,8 @@ impl<'f> Planner<'_, 'f> {
             | Op::MaskPut(..)
             | Op::Assert(_) => {}
         }
-        match inst.op {
-            Op::ArgReduce(..) | Op::Scan(..) | Op::Sort { .. } | Op::KthLargest(_) => {
-                self.stored.extend(tiles(self.facts));
-            }
-            #[allow(clippy::wildcard_enum_match_arm, reason = "the ops that are steps of their own")]
-            _ => {}
+        if matches!(inst.op, Op::ArgReduce(..) | Op::Scan(..) | Op::Sort { .. } | Op::KthLargest(_)) {
+            self.stored.extend(tiles(self.facts));
         }
         if let Some(product) = inst.results.first().and_then(|v| self.products.get(*v)).cloned() {
             self.stored.insert(product.result);
@@ -346,22 +337,11 @@ impl<'f> Planner<'_, 'f> {
                 Class::Alone => {
                     let mut plans: Vec<_> = inst.regions.iter().map(|r| self.region(r, next)).collect();
                     let product = inst.results.first().and_then(|v| self.products.get(*v)).cloned();
-                    let step = match (&inst.op, product) {
-                        (_, Some(product)) => Step::Product(product),
-                        (Op::For(_), None) => {
-                            let body = plans.pop();
-                            let guard = plans.pop();
-                            match body {
-                                Some(body) => Step::Loop(inst, guard, body),
-                                None => continue,
-                            }
-                        }
-                        (Op::If, None) => match <[RegionPlan<'f>; 2]>::try_from(plans) {
-                            Ok(arms) => Step::If(inst, arms),
-                            Err(_) => continue,
-                        },
-                        #[allow(clippy::wildcard_enum_match_arm, reason = "all without regions are alike here")]
-                        _ => Step::Alone(inst),
+                    let step = match (plans.pop(), plans.pop(), product) {
+                        (_, _, Some(product)) => Step::Product(product),
+                        (Some(body), guard, None) if matches!(inst.op, Op::For(_)) => Step::Loop(inst, guard, body),
+                        (Some(otherwise), Some(then), None) => Step::If(inst, [then, otherwise]),
+                        (_, _, None) => Step::Alone(inst),
                     };
                     at.append(step, inst);
                 }

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::fmt::Write;
 
 use cranelift_codegen::ir::{InstBuilder, types};
-use pantile_ir::{DType, Inst, Value};
+use pantile_ir::{DType, Inst, Kind, Value};
 
 use super::Lower;
 use super::eval::Level;
@@ -74,18 +74,18 @@ impl<'f> Lower<'_, 'f> {
         self.e.call_host(begin as usize, &[types::I64], &[], &[address]);
         let loops = self.open_elements(inst.args[0])?;
         let x = self.value(inst.args[0], Level::Row)?;
-        match x.dtype {
-            dtype if dtype.is_float() => {
+        match x.dtype.kind() {
+            Kind::Float => {
                 let wide = convert::cast(&mut self.e, x, DType::F64);
                 let float: extern "C" fn(f64) = float;
                 self.e.call_host(float as usize, &[types::F64], &[], &[wide.value()]);
             }
-            DType::Bool => {
+            Kind::Bool => {
                 let wide = self.e.ins().uextend(types::I64, x.value());
                 let truth: extern "C" fn(i64) = truth;
                 self.e.call_host(truth as usize, &[types::I64], &[], &[wide]);
             }
-            _ => {
+            Kind::Signed | Kind::Unsigned => {
                 let wide = convert::cast(&mut self.e, x, DType::I64);
                 let integer: extern "C" fn(i64) = integer;
                 self.e.call_host(integer as usize, &[types::I64], &[], &[wide.value()]);

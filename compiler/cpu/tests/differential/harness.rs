@@ -9,7 +9,7 @@ use std::sync::Arc;
 use pantile_compiler::{Bindings, Module};
 use pantile_cpu::{Arg, Kernel, Launch, Options};
 use pantile_interp as interp;
-use pantile_ir::{BlockTable, DType, Func, Order, ParamKind, Scalar, eval};
+use pantile_ir::{BlockTable, DType, Func, ParamKind, Scalar, eval};
 
 /// How one kernel is run.
 #[derive(Clone, Default)]
@@ -58,12 +58,6 @@ impl Case {
     /// With a scalar argument.
     pub fn scalar(mut self, name: &str, x: Scalar) -> Self {
         self.scalars.insert(name.into(), x);
-        self
-    }
-
-    /// With a walk.
-    pub fn walk(mut self, extent: &str, order: Order) -> Self {
-        self.bindings.walks.insert(extent.into(), order);
         self
     }
 }
@@ -119,7 +113,7 @@ impl Numbers {
     fn scalar(&mut self, dtype: DType, below: i64) -> Scalar {
         let n = self.next();
         match dtype.kind() {
-            pantile_ir::Kind::Bool => Scalar::Bool(n % 2 == 0),
+            pantile_ir::Kind::Bool => Scalar::Bool(n.is_multiple_of(2)),
             pantile_ir::Kind::Unsigned => Scalar::Int((n % below.max(1) as u64) as i64),
             pantile_ir::Kind::Signed => Scalar::Int(eval::wrap(dtype, (n % below.max(1) as u64) as i64 - below / 3)),
             pantile_ir::Kind::Float => {
@@ -177,7 +171,7 @@ impl Memory {
             }
             interp::Arg::Mask(mask) => {
                 let width = mask.shape.last().copied().unwrap_or(0);
-                let rows = if width == 0 { 0 } else { mask.bits.len() / width };
+                let rows = mask.bits.len().checked_div(width).unwrap_or(0);
                 let (mut count, mut list) = (vec![0; rows], vec![0; mask.bits.len()]);
                 for row in 0..rows {
                     for column in (0..width).filter(|c| mask.bits[row * width + c]) {
@@ -355,7 +349,16 @@ fn check(func: &Func, name: &str, expected: &interp::Arg, found: &Memory, case: 
                 DType::BF16 => 3e-2,
                 DType::F8E4M3 | DType::F8E5M2 => 0.3,
                 DType::F64 => 1e-9,
-                _ => 2e-5,
+                DType::F32
+                | DType::Bool
+                | DType::I8
+                | DType::I16
+                | DType::I32
+                | DType::I64
+                | DType::U8
+                | DType::U16
+                | DType::U32
+                | DType::U64 => 2e-5,
             };
             let all = found.elements();
             for (n, b) in all.iter().enumerate() {
