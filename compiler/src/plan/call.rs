@@ -22,8 +22,8 @@ use crate::module::optimised;
 use crate::signature::{ElementType, GenericKind, ParamInfo, ParamType, Signature};
 use crate::{ArgShape, Bindings, elaborate};
 
-/// How many steps a plan may have.
-const MAX_STEPS: usize = 10_000;
+/// How many calls a plan may make.
+const MAX_CALLS: usize = 2_000;
 
 /// The arguments of a call, by parameter.
 pub(super) struct Bound<'p> {
@@ -43,10 +43,11 @@ impl<'p> Planner<'p, '_> {
         args: &[Arg],
         expr: &Expr,
     ) -> Option<Value<'p>> {
-        if self.steps.len() >= MAX_STEPS {
-            self.error(Code::E0602, expr.span, format!("this pipeline has more than {MAX_STEPS} steps"), "too many");
+        if self.calls >= MAX_CALLS {
+            self.error(Code::E0602, expr.span, format!("this pipeline makes more than {MAX_CALLS} calls"), "too many");
             return None;
         }
+        self.calls += 1;
         match self.program.lookup(frame.file, &name.node) {
             Some(ItemRef::Kernel(item)) => {
                 let signature = signature::kernel(self.program, item, self.diags)?;

@@ -41,6 +41,8 @@ pub(crate) struct Planner<'p, 's> {
     pub(super) copies: Vec<(usize, usize, Arc<Order>, usize)>,
     /// The pipelines that are being inlined.
     pub(super) inside: Vec<Span>,
+    /// How many calls have been made.
+    pub(super) calls: usize,
     /// How deep expressions nest, through pipelines.
     nesting: usize,
     /// Whether the numbers mean something. If they are made up, nothing is elaborated and disagreement is let pass.
@@ -119,6 +121,7 @@ impl<'p, 's> Planner<'p, 's> {
             funcs: Vec::new(),
             copies: Vec::new(),
             inside: Vec::new(),
+            calls: 0,
             nesting: 0,
             sizes,
         }
