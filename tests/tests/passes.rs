@@ -1,12 +1,13 @@
 //! Each pass keeps what a kernel means: the interpreter judges after each pass that changed something, on generated
-//! programs and on the shipped kernels. `PANTILE_FUZZ=N` and `PANTILE_FUZZ_SEED=N` as for the differential test.
+//! programs. `PANTILE_FUZZ=N` and `PANTILE_FUZZ_SEED=N` as for the differential test.
 //! What the passes achieve is the suite's business.
 
+use std::collections::BTreeMap;
+
 use pantile_compiler::passes::Options;
-use pantile_compiler::pipeline::{SEQUENCE, optimise_with};
-use pantile_compiler::{ArgShape, Module};
+use pantile_compiler::pipeline::{PASSES, optimise_with};
 use pantile_ir::text::canonical;
-use pantile_ir::{DType, Func, ParamKind, parse, print, verify};
+use pantile_ir::{Func, parse, print};
 use pantile_tests::execute::{Outcome, difference, interpret};
 use pantile_tests::generate::{Program, program};
 
@@ -23,12 +24,13 @@ fn bytes(seed: u64) -> Vec<u8> {
 }
 
 /// What a pass breaks, if one does.
-fn broken(p: &Program) -> Option<String> {
+fn broken(p: &Program, changes: &mut BTreeMap<&'static str, usize>) -> Option<String> {
     let Outcome::Done(reference) = interpret(&p.func, &p.extents, &p.orders, &p.args) else { return None };
     let mut why = None;
     let mut func = p.func.clone();
     let options = Options { verify: true, ..Options::default() };
     let report = optimise_with(&mut func, &options, &mut |pass, func| {
+        *changes.entry(pass).or_default() += 1;
         if why.is_some() {
             return;
         }
@@ -62,9 +64,11 @@ fn passes_keep_the_meaning_of_generated_programs() {
     };
     let mut failed = Vec::new();
     let mut first = String::new();
+    let mut changes = BTreeMap::new();
+    let enough = seeds.end - seeds.start >= PROGRAMS;
     for seed in seeds {
         let p = program(&bytes(seed));
-        if let Some(why) = broken(&p) {
+        if let Some(why) = broken(&p, &mut changes) {
             if failed.is_empty() {
                 first = format!("seed {seed}: {why}\nbefore:\n{}", print(&p.func));
             }
@@ -72,4 +76,9 @@ fn passes_keep_the_meaning_of_generated_programs() {
         }
     }
     assert!(failed.is_empty(), "{} programs fail: {failed:?}\n{first}", failed.len());
+    // Programs that a pass has nothing to do on say nothing about it.
+    for pass in PASSES {
+        let count = changes.get(pass.name).copied().unwrap_or(0);
+        assert!(!enough || count >= 30, "`{}` changed only {count} programs", pass.name);
+    }
 }

@@ -318,6 +318,7 @@ impl Func {
 
 impl Inst {
     /// Whether running it can be seen from outside, apart from its results.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "every other op's table row says it")]
     pub fn has_effect(&self) -> bool {
         match self.op {
             Op::For(_) | Op::If => self.regions.iter().any(|r| r.insts.iter().any(Inst::has_effect)),
@@ -347,13 +348,13 @@ impl Inst {
     }
 
     /// The operands that index a tensor or mask, one for each [`Index::Value`], in order.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "every other op indexes nothing")]
     pub fn index_args(&self) -> &[Value] {
         let count = match &self.op {
             Op::Load(_, index) | Op::Store { index, .. } | Op::MaskPut(_, index) => {
                 index.iter().filter(|i| **i == Index::Value).count()
             }
             Op::MaskGet(_) => self.args.len(),
-            #[allow(clippy::wildcard_enum_match_arm, reason = "every other op indexes nothing")]
             _ => 0,
         };
         &self.args[..count]

@@ -49,6 +49,7 @@ pub fn linear(func: &Func, defs: &Defs, v: Value) -> Option<Linear> {
     parts(func, defs, v).map_or_else(|| Some(Linear::leaf(v)), Some)
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "everything else stands as itself")]
 fn parts(func: &Func, defs: &Defs, v: Value) -> Option<Linear> {
     let (op, args) = defs.get(v)?;
     if let Some(n) = defs.int(v) {
@@ -66,7 +67,6 @@ fn parts(func: &Func, defs: &Defs, v: Value) -> Option<Linear> {
             (_, Some(n)) => Linear::default().add(&arg(0)?, n),
             (None, None) => None,
         },
-        #[allow(clippy::wildcard_enum_match_arm, reason = "everything else stands as itself")]
         _ => None,
     }
 }

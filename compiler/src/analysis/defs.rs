@@ -63,11 +63,11 @@ impl Defs {
     }
 
     /// The constant that a value is at each of its lanes.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "folding has made constants of all else")]
     pub fn constant(&self, v: Value) -> Option<Scalar> {
         match self.get(v)? {
             (Op::Const(_, x), _) => Some(*x),
             (Op::Broadcast(_), args) => self.constant(args[0]),
-            #[allow(clippy::wildcard_enum_match_arm, reason = "folding has made constants of all else")]
             _ => None,
         }
     }
@@ -142,7 +142,9 @@ fn binary_range(op: BinaryOp, a: Range, b: Range) -> Option<Range> {
         BinaryOp::Min => Some((a.0.min(b.0), a.1.min(b.1))),
         BinaryOp::Max => Some((a.0.max(b.0), a.1.max(b.1))),
         BinaryOp::Div if b.0 > 0 => Some(((a.0 / b.0).min(a.0 / b.1), (a.1 / b.0).max(a.1 / b.1))),
-        BinaryOp::Rem if b.0 > 0 => Some((if a.0 < 0 { 1 - b.1 } else { 0 }, if a.1 > 0 { (b.1 - 1).min(a.1) } else { 0 })),
+        BinaryOp::Rem if b.0 > 0 => {
+            Some((if a.0 < 0 { 1 - b.1 } else { 0 }, if a.1 > 0 { (b.1 - 1).min(a.1) } else { 0 }))
+        }
         BinaryOp::And if a.0 >= 0 && b.0 >= 0 => Some((0, a.1.min(b.1))),
         BinaryOp::Shr if a.0 >= 0 => Some((0, a.1)),
         BinaryOp::Div

@@ -10,9 +10,9 @@ pub fn may_fault(func: &Func, defs: &Defs, inst: &Inst) -> bool {
     match &inst.op {
         Op::Binary(BinaryOp::Div | BinaryOp::Rem) => {
             let integer = func.ty(inst.args[0]).dtype().is_int();
-            integer && !defs.range(func, inst.args[1]).is_some_and(|(lo, hi)| lo > 0 || hi < 0) && {
-                !defs.int(inst.args[1]).is_some_and(|n| n != 0)
-            }
+            let never_zero = defs.int(inst.args[1]).is_some_and(|n| n != 0)
+                || defs.range(func, inst.args[1]).is_some_and(|(lo, hi)| lo > 0 || hi < 0);
+            integer && !never_zero
         }
         Op::Load(param, index) => any_outside(func, defs, *param, index, &inst.args),
         Op::MaskGet(param) => {

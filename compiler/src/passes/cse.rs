@@ -80,12 +80,12 @@ impl Cse<'_> {
 }
 
 /// Whether an instruction gives the same result wherever its operands and dims are in scope, and does nothing else.
+#[allow(clippy::wildcard_enum_match_arm, reason = "the op table says it")]
 pub(super) fn is_pure(func: &Func, inst: &Inst) -> bool {
     let input = |p: ParamId| !func.param(p).out;
     match &inst.op {
         Op::Load(p, _) | Op::MaskGet(p) => input(*p),
         Op::For(_) | Op::If => false,
-        #[allow(clippy::wildcard_enum_match_arm, reason = "the op table says it")]
         op => !op.has_effect(),
     }
 }
@@ -110,13 +110,13 @@ impl PartialEq for Key {
 impl Eq for Key {}
 
 impl Hash for Key {
+    #[allow(clippy::wildcard_enum_match_arm, reason = "the rest is compared when it meets its like")]
     fn hash<H: Hasher>(&self, state: &mut H) {
         std::mem::discriminant(&self.op).hash(state);
         self.args.hash(state);
         match &self.op {
             Op::Const(_, Scalar::Float(x)) => x.to_bits().hash(state),
             Op::Const(_, Scalar::Int(n)) => n.hash(state),
-            #[allow(clippy::wildcard_enum_match_arm, reason = "the rest is compared when it meets its like")]
             _ => {}
         }
     }

@@ -41,8 +41,7 @@ enum Origin<'f> {
 
 impl<'f> Liveness<'f> {
     fn of(func: &'f Func) -> Vec<bool> {
-        let mut l =
-            Liveness { live: vec![false; func.types.len()], origin: HashMap::new(), work: Vec::new() };
+        let mut l = Liveness { live: vec![false; func.types.len()], origin: HashMap::new(), work: Vec::new() };
         l.region(&func.body);
         while let Some(v) = l.work.pop() {
             if std::mem::replace(&mut l.live[v.index()], true) {
@@ -83,6 +82,7 @@ impl<'f> Liveness<'f> {
     }
 
     /// What decides how often the regions run.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "an `if` has its condition only")]
     fn control(&mut self, inst: &'f Inst) {
         match &inst.op {
             Op::For(it) => {
@@ -92,7 +92,6 @@ impl<'f> Liveness<'f> {
                     self.work.extend(&inst.regions[0].yields);
                 }
             }
-            #[allow(clippy::wildcard_enum_match_arm, reason = "an `if` has its condition only")]
             _ => self.work.extend(&inst.args),
         }
     }

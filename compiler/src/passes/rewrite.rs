@@ -43,8 +43,7 @@ pub(super) fn rewrite(func: &mut Func, rule: Rule, nested: NestedRule) -> bool {
     let body = std::mem::take(&mut func.body);
     let defs = Defs::prologue(func);
     let span = Span::default();
-    let mut rw =
-        Rewriter { func, defs, changed: false, rule, nested, replaced: HashMap::new(), out: Vec::new(), span };
+    let mut rw = Rewriter { func, defs, changed: false, rule, nested, replaced: HashMap::new(), out: Vec::new(), span };
     let body = rw.region(body);
     rw.func.body = body;
     rw.changed

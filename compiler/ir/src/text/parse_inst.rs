@@ -6,7 +6,7 @@ use super::lex::Token;
 use super::parse::{MAX_DEPTH, Parser, Read};
 use crate::{
     ArgOp, BinaryOp, DType, Index, Inst, Kind, Loop, Op, Over, ReduceOp, Region, Scalar, ScanOp, StoreMode, UnaryOp,
-    Value,
+    Value, eval,
 };
 
 impl Parser<'_> {
@@ -154,7 +154,8 @@ impl Parser<'_> {
         let scalar = match dtype.kind() {
             Kind::Bool => word.parse().ok().map(Scalar::Bool),
             Kind::Signed | Kind::Unsigned => word.parse().ok().map(Scalar::Int),
-            Kind::Float => word.parse().ok().map(Scalar::Float),
+            Kind::Float if dtype == DType::F32 => word.parse::<f32>().ok().map(|x| Scalar::Float(f64::from(x))),
+            Kind::Float => word.parse().ok().map(|x| Scalar::Float(eval::round(dtype, x))),
         };
         match scalar {
             Some(scalar) => Ok(Op::Const(dtype, scalar)),

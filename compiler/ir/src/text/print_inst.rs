@@ -3,7 +3,7 @@
 use super::names::quoted;
 use super::op_name;
 use super::print::{Printer, at};
-use crate::{Index, Inst, Loop, LoopArgs, Op, Over, ParamId, Region, Scalar, StoreMode, Value};
+use crate::{DType, Index, Inst, Loop, LoopArgs, Op, Over, ParamId, Region, Scalar, StoreMode, Value};
 
 impl Printer<'_> {
     /// The lines of a region, without its braces.
@@ -21,6 +21,7 @@ impl Printer<'_> {
         self.line();
     }
 
+    #[allow(clippy::wildcard_enum_match_arm, reason = "only these two have regions")]
     fn inst(&mut self, inst: &Inst) {
         if !inst.results.is_empty() {
             let results: Vec<String> = inst.results.iter().map(|v| self.define(*v)).collect();
@@ -69,7 +70,7 @@ impl Printer<'_> {
     fn attributes(&self, op: &Op) -> String {
         let over = |d| format!(" over {}", self.dim(d));
         match op {
-            Op::Const(_, x) => format!(" {}", scalar(*x)),
+            Op::Const(dtype, x) => format!(" {}", scalar(*dtype, *x)),
             Op::Extent(e) | Op::OrderAt(e) => format!(" {}", self.extent(*e)),
             Op::BlockIndex(d) | Op::BlockLen(d) | Op::Pos(d) | Op::At(d) => format!(" {}", self.dim(*d)),
             Op::Cast(dtype) => format!(" {dtype}"),
@@ -177,12 +178,13 @@ fn values(values: &[Value]) -> String {
     values.iter().map(|v| format!("%{}", v.0)).collect::<Vec<_>>().join(", ")
 }
 
-/// Exact: the shortest decimal that reads back as the same number.
-fn scalar(x: Scalar) -> String {
+/// Exact: the shortest decimal that reads back as the same number of its dtype.
+fn scalar(dtype: DType, x: Scalar) -> String {
     match x {
         Scalar::Bool(b) => b.to_string(),
         Scalar::Int(n) => n.to_string(),
         Scalar::Float(x) if x.is_nan() => "nan".into(),
+        Scalar::Float(x) if dtype == DType::F32 && f64::from(x as f32) == x => format!("{:?}", x as f32),
         Scalar::Float(x) => format!("{x:?}"),
     }
 }

@@ -33,15 +33,16 @@ impl Verifier<'_> {
         self.check(visible, || format!("%{} is not defined here", v.0))
     }
 
+    #[allow(clippy::wildcard_enum_match_arm, reason = "no other op defines a dim")]
     fn inst(&mut self, inst: &Inst) {
         self.at(inst);
-        let usable = inst.args.iter().fold(true, |ok, v| self.usable(*v) && ok);
+        // Each operand is looked at, also after one that is wrong.
+        let usable = inst.args.iter().filter(|v| !self.usable(**v)).count() == 0;
         let attributes = self.attributes(&inst.op);
         let shaped = usable && attributes && self.shape(inst);
         if shaped {
             let dim = match &inst.op {
                 Op::For(Loop { over: Over::Walk(d), .. }) => Some(*d),
-                #[allow(clippy::wildcard_enum_match_arm, reason = "no other op defines a dim")]
                 _ => None,
             };
             inst.regions.iter().for_each(|r| self.region(r, dim));
@@ -76,6 +77,7 @@ impl Verifier<'_> {
     }
 
     /// The number of regions and their arguments.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "only `for` and `if` have regions")]
     fn shape(&mut self, inst: &Inst) -> bool {
         match &inst.op {
             Op::For(it) => self.loop_shape(inst, it),
@@ -83,7 +85,6 @@ impl Verifier<'_> {
                 let fits = inst.regions.len() == 2 && inst.regions.iter().all(|r| r.args.is_empty());
                 self.check(fits, || "takes two regions without arguments".into())
             }
-            #[allow(clippy::wildcard_enum_match_arm, reason = "only `for` and `if` have regions")]
             _ => self.check(inst.regions.is_empty(), || "takes no region".into()),
         }
     }
@@ -165,10 +166,10 @@ impl Verifier<'_> {
             & self.check(!guard.insts.iter().any(Inst::has_effect), || "the guard has an effect".into())
     }
 
+    #[allow(clippy::wildcard_enum_match_arm, reason = "nothing else yields")]
     fn result_types(&mut self, inst: &Inst) {
         let yields = match inst.op {
             Op::For(_) | Op::If => &inst.regions[inst.regions.len() - 1].yields,
-            #[allow(clippy::wildcard_enum_match_arm, reason = "nothing else yields")]
             _ => &Vec::new(),
         };
         let known = inst.regions.iter().flat_map(|r| &r.yields).chain(&inst.results).all(|v| self.has_value(*v));
@@ -189,18 +190,18 @@ impl Verifier<'_> {
     }
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "a loop's mask is checked with its shape")]
 fn param_of(op: &Op) -> Option<ParamId> {
     match op {
         Op::Load(p, _) | Op::Store { param: p, .. } | Op::MaskGet(p) | Op::MaskPut(p, _) => Some(*p),
-        #[allow(clippy::wildcard_enum_match_arm, reason = "a loop's mask is checked with its shape")]
         _ => None,
     }
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "nothing else names an extent")]
 fn extent_of(op: &Op) -> Option<ExtentId> {
     match op {
         Op::Extent(e) | Op::OrderAt(e) => Some(*e),
-        #[allow(clippy::wildcard_enum_match_arm, reason = "nothing else names an extent")]
         _ => None,
     }
 }

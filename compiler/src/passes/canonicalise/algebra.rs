@@ -17,6 +17,7 @@ pub(super) fn simplify(rw: &mut Rewriter, inst: &Inst) -> Option<Value> {
     }
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "only some ops have such a rule")]
 fn unary(rw: &mut Rewriter, inst: &Inst, op: UnaryOp) -> Option<Value> {
     let x = inst.args[0];
     if op == UnaryOp::Exp {
@@ -81,6 +82,7 @@ fn binary(rw: &mut Rewriter, inst: &Inst, op: BinaryOp) -> Option<Value> {
 }
 
 /// Whether `x op c` is `x`, bit for bit.
+#[allow(clippy::wildcard_enum_match_arm, reason = "only some ops have such a rule")]
 fn is_right_identity(op: BinaryOp, dtype: DType, c: Scalar) -> bool {
     use BinaryOp::{Add, And, Div, Eq, Mul, Ne, Or, Shl, Shr, Sub, Xor};
     match (op, c) {
@@ -97,6 +99,7 @@ fn is_right_identity(op: BinaryOp, dtype: DType, c: Scalar) -> bool {
 }
 
 /// What `x op c` is whatever `x` is.
+#[allow(clippy::wildcard_enum_match_arm, reason = "only some ops have such a rule")]
 fn absorbed(op: BinaryOp, dtype: DType, c: Scalar) -> Option<Scalar> {
     match (op, c) {
         (BinaryOp::Mul | BinaryOp::And, Scalar::Int(0)) => Some(Scalar::Int(0)),
@@ -107,6 +110,7 @@ fn absorbed(op: BinaryOp, dtype: DType, c: Scalar) -> Option<Scalar> {
     }
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "only some ops have such a rule")]
 fn with_constant(rw: &mut Rewriter, op: BinaryOp, a: Value, b: Value, c: Scalar) -> Option<Value> {
     let dtype = rw.func.ty(a).dtype();
     match (op, c) {
@@ -155,6 +159,7 @@ fn reassociate(rw: &mut Rewriter, op: BinaryOp, a: Value, b: Value, n: i64) -> O
 }
 
 /// Division and remainder of what cannot be negative.
+#[allow(clippy::wildcard_enum_match_arm, reason = "only some ops have such a rule")]
 fn power_of_two(rw: &mut Rewriter, op: BinaryOp, a: Value, b: Value, n: i64) -> Option<Value> {
     let unsigned = rw.func.ty(a).dtype().kind() == Kind::Unsigned;
     let positive = unsigned || rw.defs.range(rw.func, a).is_some_and(|(lo, _)| lo >= 0);
@@ -170,6 +175,7 @@ fn power_of_two(rw: &mut Rewriter, op: BinaryOp, a: Value, b: Value, n: i64) -> 
     rw.emit(Op::Binary(op), &[a, c])
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "only some ops have such a rule")]
 fn same(rw: &mut Rewriter, op: BinaryOp, a: Value, inst: &Inst) -> Option<Value> {
     use BinaryOp::{And, Eq, Ge, Gt, Le, Lt, Max, Min, Ne, Or, Sub, Xor};
     let ty = rw.func.ty(inst.results[0]).clone();
@@ -184,6 +190,7 @@ fn same(rw: &mut Rewriter, op: BinaryOp, a: Value, inst: &Inst) -> Option<Value>
 }
 
 /// Comparisons, `min` and `max` of numbers whose ranges decide them.
+#[allow(clippy::wildcard_enum_match_arm, reason = "only some ops have such a rule")]
 fn compared(rw: &mut Rewriter, op: BinaryOp, inst: &Inst) -> Option<Value> {
     use BinaryOp::{Ge, Gt, Le, Lt, Max, Min};
     if !matches!(op, Ge | Gt | Le | Lt | Max | Min) || rw.func.ty(inst.args[0]).dtype() == DType::U64 {

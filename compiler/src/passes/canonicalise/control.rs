@@ -4,11 +4,11 @@ use pantile_ir::{Inst, Loop, Op, Over, Region, Scalar, Value};
 
 use crate::passes::rewrite::{Nested, Rewriter};
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "only these have regions")]
 pub(in crate::passes) fn simplify(rw: &mut Rewriter, inst: Inst) -> (Nested, bool) {
     match inst.op.clone() {
         Op::If => branch(rw, inst),
         Op::For(it) => for_loop(rw, inst, &it),
-        #[allow(clippy::wildcard_enum_match_arm, reason = "only these have regions")]
         _ => (Nested::Keep(inst), false),
     }
 }

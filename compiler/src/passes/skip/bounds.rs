@@ -25,9 +25,8 @@ pub(super) fn bound(func: &Func, defs: &Defs, guard: &Region, it: &Loop, v: Valu
     }
     let difference = linear(func, defs, args[0])?.add(&linear(func, defs, args[1])?, -1)?;
     // With d = a - b over integers: a < b is d + 1 ≤ 0, a ≥ b is -d ≤ 0, and so on.
-    let least = |sum: Linear, k: i64| -> Option<Linear> {
-        Some(Linear { constant: sum.constant.checked_add(k)?, ..sum })
-    };
+    let least =
+        |sum: Linear, k: i64| -> Option<Linear> { Some(Linear { constant: sum.constant.checked_add(k)?, ..sum }) };
     let minus = Linear::default().add(&difference, -1)?;
     let at_most_zero = match op {
         Lt => vec![least(difference, 1)?],
