@@ -50,10 +50,8 @@ fn evaluated(func: &Func) -> Vec<f64> {
     if let Err(fault) = run(func, &extents, &orders, &mut args, Options { checks: true, races: true }) {
         panic!("{fault}\n{}", pantile_ir::print(func));
     }
-    match &args[2] {
-        Arg::Tensor(Array { data: Data::Float(v), .. }) => v.clone(),
-        _ => panic!("the output is f32"),
-    }
+    let Arg::Tensor(Array { data: Data::Float(v), .. }) = &args[2] else { panic!("the output is f32") };
+    v.clone()
 }
 
 /// The output of one of the kernels around a body, before and after passes.

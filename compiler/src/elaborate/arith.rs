@@ -115,10 +115,8 @@ impl<'p> Sema<'p, '_> {
         let valid = self.both(x.valid, y.valid, span)?;
         let integer = self.ty(x.value).dtype().is_int();
         // Nothing is divided where nothing is.
-        let divisor = match op {
-            BinaryOp::Div | BinaryOp::Rem if integer => self.filled(y, Scalar::Int(1), span)?,
-            _ => y.value,
-        };
+        let divides = integer && matches!(op, BinaryOp::Div | BinaryOp::Rem);
+        let divisor = if divides { self.filled(y, Scalar::Int(1), span)? } else { y.value };
         let value = self.emit(Op::Binary(op), &[x.value, divisor], span)?;
         let form = match (&x.form, &y.form) {
             (Some(f), Some(g)) if integer && !op.is_comparison() => Form::binary(op, f, g),

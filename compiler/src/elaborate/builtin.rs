@@ -364,33 +364,31 @@ impl<'p> Sema<'p, '_> {
 
     /// `pos(i)`, `at(i)`, `index(i)`.
     fn of_block(&mut self, f: Builtin, a: Args<'_, 'p>) -> Option<Val<'p>> {
-        let Some(dim) = self.block_arg(f, &a) else {
+        let Some(dim) = self.block_arg(&a) else {
             return self.misused(f, a.span, "takes a block, such as `i` of `i in N by 128`");
         };
         let dim = dim?;
         let (whole, over) = (self.b.func.dim(dim).whole, self.b.func.dim(dim).over);
         // A pipeline's permutation is not part of the kernel's text: there, memory is the permuted view.
         let own = over.is_some_and(|e| self.b.func.extents[e.index()].order.is_some());
-        match f {
-            Builtin::At if !own && self.b.func.dim(dim).order.is_some() => {
-                let value = self.emit(Op::At(dim), &[], a.span)?;
-                Some(Tile { lanes: Some(Lanes::At(dim)), ..Tile::from(value) }.into())
+        if f == Builtin::Index {
+            if whole {
+                return Some(Const::Int(0).into());
             }
-            Builtin::Pos | Builtin::At => {
-                let value = self.emit(Op::Pos(dim), &[], a.span)?;
-                Some(Tile { lanes: Some(Lanes::Pos(dim)), ..Self::formed(value, self.position_form(dim)) }.into())
-            }
-            _ if whole => Some(Const::Int(0).into()),
-            _ => {
-                let value = self.emit(Op::BlockIndex(dim), &[], a.span)?;
-                Some(Self::formed(value, self.block_form(dim)).into())
-            }
+            let value = self.emit(Op::BlockIndex(dim), &[], a.span)?;
+            return Some(Self::formed(value, self.block_form(dim)).into());
         }
+        if f == Builtin::At && !own && self.b.func.dim(dim).order.is_some() {
+            let value = self.emit(Op::At(dim), &[], a.span)?;
+            return Some(Tile { lanes: Some(Lanes::At(dim)), ..Tile::from(value) }.into());
+        }
+        let value = self.emit(Op::Pos(dim), &[], a.span)?;
+        Some(Tile { lanes: Some(Lanes::Pos(dim)), ..Self::formed(value, self.position_form(dim)) }.into())
     }
 
     /// The one argument as a block. `Some(None)` after an error.
     #[allow(clippy::option_option, reason = "the outer one is whether it is a block at all")]
-    fn block_arg(&mut self, _f: Builtin, a: &Args<'_, 'p>) -> Option<Option<DimId>> {
+    fn block_arg(&mut self, a: &Args<'_, 'p>) -> Option<Option<DimId>> {
         match a.values.as_slice() {
             [(Val::Block(d), _)] => Some(Some(*d)),
             [(Val::Dims(dims), _)] if dims.len() == 1 => Some(Some(dims[0])),
@@ -412,7 +410,7 @@ impl<'p> Sema<'p, '_> {
                 Some(Const::Int(order.len).into())
             }
             [(Val::Extent(e), span)] => self.walk_length(*e, *span).map(Val::Num),
-            _ => match self.block_arg(f, &a) {
+            _ => match self.block_arg(&a) {
                 Some(d) => self.emit(Op::BlockLen(d?), &[], a.span).map(Val::from),
                 None => self.misused(f, a.span, "takes a block, an extent or an order"),
             },
@@ -425,10 +423,12 @@ impl<'p> Sema<'p, '_> {
             return self.misused(f, a.span, "takes an extent or order, and a block size");
         }
         let (what, at) = a.values.remove(0);
-        let length = match what {
-            Val::Order(item, args) => Num::Const(Const::Int(self.build_order(item, &args, None, at)?.len)),
-            Val::Extent(e) => self.walk_length(e, at)?,
-            other => self.number(other, at)?,
+        let length = if let Val::Order(item, args) = what {
+            Num::Const(Const::Int(self.build_order(item, &args, None, at)?.len))
+        } else if let Val::Extent(e) = what {
+            self.walk_length(e, at)?
+        } else {
+            self.number(what, at)?
         };
         let [size] = self.exactly(f, &mut a)?;
         self.ceiling(&Operand { num: length, span: at }, &size, a.span).map(Val::Num)

@@ -153,10 +153,7 @@ impl<'p> Sema<'p, '_> {
     }
 
     fn given_value(&mut self, e: &Expr) -> Option<Given<'p>> {
-        match self.expr(e) {
-            Val::Error => None,
-            val => Some(Given::Value(val, e.span)),
-        }
+        self.expr(e).known().map(|val| Given::Value(val, e.span))
     }
 
     fn arity<T>(&mut self, item: &FnItem, args: &[Arg], span: Span) -> Option<T> {
@@ -294,10 +291,10 @@ impl<'p> Sema<'p, '_> {
         match &ty.kind {
             TypeKind::Name(name) if name == "int" => {
                 let num = self.number(val, at)?;
-                match num {
-                    Num::Const(x) if x.as_int().is_some() => Some(num.into()),
-                    num => self.convert(&Operand { num, span: at }, DType::I64, what).map(Val::from),
+                if num.constant().is_some_and(|x| x.as_int().is_some()) {
+                    return Some(num.into());
                 }
+                self.convert(&Operand { num, span: at }, DType::I64, what).map(Val::from)
             }
             TypeKind::Name(_) => {
                 let (dtype, _) = self.scalar_type(ty)?;
@@ -319,14 +316,14 @@ impl<'p> Sema<'p, '_> {
                 self.match_dims(&num, dims, at, ty.span, what)?;
                 self.typed(num, dtype, at, what)
             }
-            TypeKind::Tensor { .. } | TypeKind::Mask(_) => match val {
-                Val::Param(_) => Some(val),
-                other => {
-                    let found = self.describe(&other);
-                    let message = format!("{what} is a tensor or mask, but this is {found}");
-                    self.error(Code::E0301, at, message, found)
+            TypeKind::Tensor { .. } | TypeKind::Mask(_) => {
+                if matches!(val, Val::Param(_)) {
+                    return Some(val);
                 }
-            },
+                let found = self.describe(&val);
+                let message = format!("{what} is a tensor or mask, but this is {found}");
+                self.error(Code::E0301, at, message, found)
+            }
         }
     }
 

@@ -251,16 +251,11 @@ impl<'p> Sema<'p, '_> {
 
     /// The order that an expression means, built for walking an extent.
     pub(crate) fn order_here(&mut self, e: &Expr, extent: ExtentId) -> Option<OrderId> {
-        let val = self.expr(e);
-        let (item, args) = match val {
-            Val::Order(item, args) => (item, args),
-            Val::Error => return None,
-            other => {
-                let what = self.describe(&other);
-                let error =
-                    Diagnostic::error(Code::E0103, e.span, "an order is needed here", format!("this is {what}"));
-                return self.say(error.with_help("`via` takes an order with its arguments: `via windows(F, Y, X)`"));
-            }
+        let val = self.expr(e).known()?;
+        let Val::Order(item, args) = val else {
+            let what = self.describe(&val);
+            let error = Diagnostic::error(Code::E0103, e.span, "an order is needed here", format!("this is {what}"));
+            return self.say(error.with_help("`via` takes an order with its arguments: `via windows(F, Y, X)`"));
         };
         let order = self.build_order(item, &args, Some(extent), e.span)?;
         Some(self.add_order(order))
@@ -321,22 +316,20 @@ impl<'p> Sema<'p, '_> {
                 return self.say(error.with_label(param.name.span, "declared here"));
             }
         }
-        fine.then(|| Val::Order(item, bound))
+        fine.then_some(Val::Order(item, bound))
     }
 
     fn order_arg(&mut self, e: &Expr) -> Option<i64> {
         let outer = std::mem::replace(&mut self.constant, true);
         let val = self.expr(e);
         self.constant = outer;
-        match self.number(val, e.span)? {
-            Num::Const(x) if x.as_int().is_some() => x.as_int(),
-            Num::Const(x) if x.as_bool().is_some() => x.as_bool().map(i64::from),
-            num => {
-                let found = self.show_num(&num);
-                let message = "an order's arguments are compile-time ints and bools";
-                self.error(Code::E0501, e.span, message, found)
-            }
+        let num = self.number(val, e.span)?;
+        let bound = num.constant().and_then(|x| x.as_int().or(x.as_bool().map(i64::from)));
+        if bound.is_some() {
+            return bound;
         }
+        let found = self.show_num(&num);
+        self.error(Code::E0501, e.span, "an order's arguments are compile-time ints and bools", found)
     }
 
     fn order_arity<T>(&mut self, item: &OrderItem, span: Span) -> Option<T> {

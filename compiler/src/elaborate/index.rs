@@ -144,16 +144,17 @@ impl<'p> Sema<'p, '_> {
         {
             return self.whole_index(axis, e.span, place);
         }
-        let val = self.expr(e);
-        match val {
-            Val::Error => None,
-            Val::Block(d) => self.block_index(param, n, axis, d, e.span, place),
-            Val::Dims(dims) if dims.len() == 1 => self.block_index(param, n, axis, dims[0], e.span, place),
-            val => {
-                let num = self.number(val, e.span)?;
-                self.number_index(param, n, axis, &Operand { num, span: e.span }, place)
-            }
+        let val = self.expr(e).known()?;
+        if let Val::Block(d) = val {
+            return self.block_index(param, n, axis, d, e.span, place);
         }
+        if let Val::Dims(dims) = &val
+            && let [d] = dims.as_slice()
+        {
+            return self.block_index(param, n, axis, *d, e.span, place);
+        }
+        let num = self.number(val, e.span)?;
+        self.number_index(param, n, axis, &Operand { num, span: e.span }, place)
     }
 
     fn whole_index(&mut self, axis: Axis, span: Span, place: &mut Place) -> Option<()> {

@@ -15,10 +15,7 @@ impl<'p> Sema<'p, '_> {
     /// The value of a name.
     pub(crate) fn name(&mut self, name: &str, span: Span) -> Option<Val<'p>> {
         if let Some((_, var)) = self.find(name) {
-            return match &var.val {
-                Val::Error => None,
-                val => Some(val.clone()),
-            };
+            return var.val.clone().known();
         }
         match self.program.lookup(self.file, name) {
             Some(ItemRef::Const(item)) => constant_item(self.program, item, self.diags).map(Val::from),
@@ -90,16 +87,13 @@ impl<'p> Sema<'p, '_> {
     /// The dtype that a name means.
     pub(crate) fn dtype(&mut self, name: &str, span: Span) -> Option<DType> {
         if let Some((_, var)) = self.find(name) {
-            return match &var.val {
-                Val::DType(dtype) => Some(*dtype),
-                Val::Error => None,
-                val => {
-                    let what = self.describe(val);
-                    let from = var.span;
-                    let error = Diagnostic::error(Code::E0103, span, format!("`{name}` is no dtype"), what);
-                    self.say(error.with_label(from, "declared here"))
-                }
-            };
+            let (val, from) = (var.val.clone().known()?, var.span);
+            if let Val::DType(dtype) = val {
+                return Some(dtype);
+            }
+            let what = self.describe(&val);
+            let error = Diagnostic::error(Code::E0103, span, format!("`{name}` is no dtype"), what);
+            return self.say(error.with_label(from, "declared here"));
         }
         if let Ok(dtype) = name.parse() {
             return Some(dtype);

@@ -104,10 +104,8 @@ impl Sema<'_, '_> {
 /// or folded. An element that is computed is held to be one: a table that then has a negative one is refused by who
 /// fills it, so nothing rests on it unchecked.
 fn may_be_none(func: &Func) -> bool {
-    let stored = func.body.insts.iter().rev().find_map(|i| match i.op {
-        Op::Store { .. } => i.args.last().copied(),
-        _ => None,
-    });
+    let store = func.body.insts.iter().rev().find(|i| matches!(i.op, Op::Store { .. }));
+    let stored = store.and_then(|i| i.args.last().copied());
     stored.is_none_or(|v| ends_negative(&func.body, v))
 }
 

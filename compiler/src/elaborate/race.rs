@@ -150,23 +150,20 @@ fn rejoined(forms: &[Form]) -> Option<(usize, usize, Form)> {
 
 /// The grid axes that a condition pins to one instance: `h == 0`.
 pub(crate) fn pinned_by(cx: &mut Sema<'_, '_>, cond: &Expr) -> Vec<usize> {
-    match &cond.kind {
-        ExprKind::Binary(BinOp::And, a, b) => {
-            let mut pins = pinned_by(cx, a);
-            pins.extend(pinned_by(cx, b));
-            pins
-        }
-        ExprKind::Binary(BinOp::Eq, a, b) => {
-            // Only the forms are of interest: what this emits is thrown away.
-            cx.b.open(&[]);
-            let (x, y) = (cx.operand_of(a), cx.operand_of(b));
-            cx.b.close(Vec::new());
-            let (Some(x), Some(y)) = (x, y) else { return Vec::new() };
-            let (Some(f), Some(g)) = (cx.form(&x.num), cx.form(&y.num)) else { return Vec::new() };
-            let (varying, fixed) = if f.is_uniform() { (g, f) } else { (f, g) };
-            let told = cx.pinned.clone();
-            if fixed.is_uniform() { cx.tells(&varying, &told).into_iter().collect() } else { Vec::new() }
-        }
-        _ => Vec::new(),
+    let ExprKind::Binary(op, a, b) = &cond.kind else { return Vec::new() };
+    if *op == BinOp::And {
+        return [pinned_by(cx, a), pinned_by(cx, b)].concat();
     }
+    if *op != BinOp::Eq {
+        return Vec::new();
+    }
+    // Only the forms are of interest: what this emits is thrown away.
+    cx.b.open(&[]);
+    let (x, y) = (cx.operand_of(a), cx.operand_of(b));
+    cx.b.close(Vec::new());
+    let (Some(x), Some(y)) = (x, y) else { return Vec::new() };
+    let (Some(f), Some(g)) = (cx.form(&x.num), cx.form(&y.num)) else { return Vec::new() };
+    let (varying, fixed) = if f.is_uniform() { (g, f) } else { (f, g) };
+    let told = cx.pinned.clone();
+    if fixed.is_uniform() { cx.tells(&varying, &told).into_iter().collect() } else { Vec::new() }
 }

@@ -28,15 +28,9 @@ impl<'p> Sema<'p, '_> {
     pub(crate) fn fill(&mut self, f: Builtin, mut a: Args<'_, 'p>) -> Option<Val<'p>> {
         let [x] = self.exactly(f, &mut a)?;
         let Some((dims, _)) = &a.over else { return self.misused(f, a.span, "`over` is missing") };
-        let t = match &x.num {
-            Num::Const(c) if c.dtype().is_none() => {
-                let key = self.key(a.span);
-                let dtype = self.soft_dtype(&key, *c);
-                let value = self.instantiate(*c, dtype, x.span)?;
-                Tile { soft: Some(key), ..Tile::from(value) }
-            }
-            num => self.tile(num, x.span)?,
-        };
+        // One key for the call, whatever the literal's own place is.
+        let at = if x.num.constant().is_some() { a.span } else { x.span };
+        let t = self.tile(&x.num, at)?;
         let dims = dims.clone();
         self.broadcast(&Tile { lanes: None, ..t }, &dims, a.span).map(Val::from)
     }
@@ -213,10 +207,8 @@ impl<'p> Sema<'p, '_> {
     fn named_lanes(&mut self, name: &Ident, size: i64) -> Option<DimId> {
         if let Some((_, var)) = self.find(&name.node) {
             let span = var.span;
-            let lanes = match &var.val {
-                Val::Block(d) if self.b.func.dim(*d).over.is_none() => Some(*d),
-                _ => None,
-            };
+            let lanes = if let Val::Block(d) = var.val { Some(d) } else { None };
+            let lanes = lanes.filter(|d| self.b.func.dim(*d).over.is_none());
             match lanes {
                 Some(d) if self.b.func.dim(d).size == size => return Some(d),
                 Some(d) => {

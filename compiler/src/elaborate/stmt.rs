@@ -6,7 +6,7 @@ use pantile_ir::{DType, DimId, ParamId};
 use pantile_syntax::ast::{BinOp, Expr, ExprKind, LetName, Stmt, StmtKind, TypeExpr, TypeKind};
 
 use super::sema::Sema;
-use super::value::{Num, Operand, Tile, Val, Var};
+use super::value::{Lanes, Num, Operand, Tile, Val, Var};
 use crate::check::constant::Const;
 use crate::check::host::binary_op;
 
@@ -61,18 +61,28 @@ impl<'p> Sema<'p, '_> {
         if !tuple && let [one] = names {
             return self.bind_one(one, val, ty, value.span);
         }
-        let parts = match val {
-            Val::Tuple(parts) if parts.len() == names.len() => parts,
-            Val::Error => vec![Val::Error; names.len()],
-            other => {
-                let what = self.describe(&other);
-                let message = format!("{} names, but {what}", names.len());
-                self.error::<()>(Code::E0305, value.span, message, what);
-                vec![Val::Error; names.len()]
-            }
-        };
+        let parts = self.parts(val, names.len(), value.span).unwrap_or_else(|| vec![Val::Error; names.len()]);
         for (name, part) in names.iter().zip(parts) {
             self.bind_one(name, part, ty, value.span);
+        }
+    }
+
+    /// The parts of a tuple of `count`.
+    fn parts(&mut self, val: Val<'p>, count: usize, span: Span) -> Option<Vec<Val<'p>>> {
+        let what = self.describe(&val);
+        match val.known()? {
+            Val::Tuple(parts) if parts.len() == count => Some(parts),
+            Val::Tuple(_)
+            | Val::Error
+            | Val::Unit
+            | Val::Num(_)
+            | Val::Extent(_)
+            | Val::Block(_)
+            | Val::Dims(_)
+            | Val::Param(_)
+            | Val::Order(..)
+            | Val::Str(_)
+            | Val::DType(_) => self.error(Code::E0305, span, format!("{count} names, but {what}"), what),
         }
     }
 
@@ -89,14 +99,8 @@ impl<'p> Sema<'p, '_> {
             (_, Some(None)) | (Val::Error, _) => Val::Error,
             (val, Some(Some((dtype, is_int)))) => self.as_declared(val, dtype, is_int, span).unwrap_or(Val::Error),
         };
-        let dim = match &val {
-            Val::Num(Num::Tile(Tile { lanes: Some(super::value::Lanes::Pos(d)), .. }))
-                if self.dim_spans[d.index()] == name.name.span =>
-            {
-                Some(*d)
-            }
-            _ => None,
-        };
+        let dim = if let Val::Num(Num::Tile(Tile { lanes: Some(Lanes::Pos(d)), .. })) = &val { Some(*d) } else { None };
+        let dim = dim.filter(|d| self.dim_spans[d.index()] == name.name.span);
         let var = Var { val, mutable: name.mutable, span: name.name.span, what: "a variable", declared: dtype, dim };
         self.declare(&name.name.node, var);
     }

@@ -102,6 +102,23 @@ impl From<Num> for Val<'_> {
     }
 }
 
+impl Val<'_> {
+    /// Itself, unless an error has been said about it.
+    pub(crate) fn known(self) -> Option<Self> {
+        if matches!(self, Val::Error) { None } else { Some(self) }
+    }
+}
+
+impl Num {
+    /// The constant, if it is one.
+    pub(crate) fn constant(&self) -> Option<Const> {
+        match self {
+            Num::Const(x) => Some(*x),
+            Num::Tile(_) => None,
+        }
+    }
+}
+
 /// A name in scope.
 #[derive(Clone, Debug)]
 pub(crate) struct Var<'p> {

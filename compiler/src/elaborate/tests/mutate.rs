@@ -65,6 +65,7 @@ fn mutated_kernels_never_panic() {
         include_str!("../../../../kernels/norm.tile"),
         include_str!("mutate.tile"),
     ];
+    assert_eq!(run(texts[3]), 1, "what is mutated is right before");
     let mut random = Random(0x9E37_79B9_7F4A_7C15);
     let rounds = std::env::var("PANTILE_FUZZ").ok().and_then(|n| n.parse().ok()).unwrap_or(400);
     let mut done = 0;
