@@ -44,7 +44,8 @@ fn recorded_walks_are_reproduced() {
 #[test]
 fn walks_visit_every_token_once() {
     let module = support::shipped("rainfusion.tile");
-    let grids = [(1, 8, 8), (1, 7, 7), (1, 32, 20), (3, 9, 17), (5, 16, 8), (3, 7, 40), (4, 9, 17), (2, 16, 16), (7, 21, 19)];
+    let grids =
+        [(1, 8, 8), (1, 7, 7), (1, 32, 20), (3, 9, 17), (5, 16, 8), (3, 7, 40), (4, 9, 17), (2, 16, 16), (7, 21, 19)];
     for (f, y, x) in grids {
         for (text, last) in [(0, 0), (0, 1), (5, 0), (70, 1)] {
             let n = f * y * x + text;

@@ -88,7 +88,9 @@ fn attention(q: &Array, k: &Array, v: &Array, scale: f64) -> Vec<f64> {
 fn rainfusion_copies_nothing_and_is_attention_where_all_is_kept() {
     let module = support::shipped("rainfusion.tile");
     let (f, y, x) = (3, 9, 10);
-    for (dialect, text, last) in [("paper", 0, false), ("paper", 7, true), ("mindie", 0, false), ("mindie", 7, false), ("mindie", 7, true)] {
+    for (dialect, text, last) in
+        [("paper", 0, false), ("paper", 7, true), ("mindie", 0, false), ("mindie", 7, false), ("mindie", 7, true)]
+    {
         let n = f * y * x + text;
         let (q, k, v) = (numbers(&[1, 4, n, 8], 1), numbers(&[1, 2, n, 8], 2), numbers(&[1, 2, n, 8], 3));
         let mut args = vec![shape_of(&q), shape_of(&k), shape_of(&v)];
@@ -99,7 +101,10 @@ fn rainfusion_copies_nothing_and_is_attention_where_all_is_kept() {
         let plan = planned(&module, &format!("rainfusion_{dialect}"), args, &[("P", 16)]);
         assert_eq!(labels(&plan), ["block_means", "block_means", "block_scores", "select", "attention"]);
         assert_eq!(plan.buffers.iter().filter(|b| b.role == Role::Temp).count(), 2, "only the means are temporary");
-        let outs = support::execute(&plan, &[(0, Arg::Tensor(q.clone())), (1, Arg::Tensor(k.clone())), (2, Arg::Tensor(v.clone()))]);
+        let outs = support::execute(
+            &plan,
+            &[(0, Arg::Tensor(q.clone())), (1, Arg::Tensor(k.clone())), (2, Arg::Tensor(v.clone()))],
+        );
         let want = attention(&q, &k, &v, 0.5);
         let worst = floats(&outs[0]).iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         assert!(worst < 1e-5, "{dialect} with {text} text tokens: off by {worst}");
@@ -137,6 +142,14 @@ pipeline nested(x: tensor<f32>[N]) -> (y: tensor<f32>[N]) {
     let (s, d) = holes(x);
     if N > 3 { y = add(d, fused(x)); } else { y = d; }
 }
+kernel table<P: int = 4>(a: tensor<f32>[N], b: tensor<f32>[M]) -> (y: tensor<f32>[N, M]) grid (i in N by P, j in M by P) {
+    y[i, j] = outer(a[i], b[j]);
+}
+order turned(p in N, N: int) -> int { (p + 3) % N }
+pipeline cross(x: tensor<f32>[N]) -> (y: tensor<f32>[N, N]) {
+    let t = table(permute(x, N via back(N)), permute(x, N via turned(N)));
+    y = unpermute(unpermute(t, N via back(N)), N via turned(N));
+}
 pipeline named(x: tensor<f32>[N], scale: f32 = 2.0) -> (y: tensor<f32>[N]) {
     let mut n = 1;
     if scale > 1.0 { n = 2; }
@@ -152,7 +165,9 @@ fn what_cannot_be_fused_is_copied_and_stays_right() {
     let map = |f: &dyn Fn(usize) -> f64| (0..7).map(f).collect::<Vec<f64>>();
     let double = map(&|i| 2.0 * x[i]);
     type Case<'a> = (&'a str, &'a [&'a str], Vec<Vec<f64>>);
-    let cases: [Case<'_>; 8] = [
+    let products = (0..49).map(|n| x[n / 7] * x[n % 7]).collect();
+    let cases: [Case<'_>; 9] = [
+        ("cross", &["table"], vec![products]),
         ("fused", &["double"], vec![double.clone()]),
         ("computed", &["permute", "each", "unpermute"], vec![double.clone()]),
         ("still", &["permute"], vec![map(&|i| x[6 - i])]),

@@ -11,7 +11,7 @@ use pantile_syntax::ast::{Arg, Expr, ExprKind, Ident, OrderItem, PipelineItem};
 
 use super::frame::Frame;
 use super::planner::{OrderRow, Planner, poisoned};
-use super::view::{AxisState, Value, View, Walk, same_order};
+use super::view::{AxisState, AxisView, Value, View, Walk, same_order};
 use super::{BufferKind, Role};
 use crate::check::constant::Const;
 use crate::check::host::{Host, HostValue, is_builtin};
@@ -400,7 +400,11 @@ impl<'p> Planner<'p, '_> {
                 return None;
             }
         };
-        let Some(axis) = view.axes.iter().position(|a| a.name.as_deref() == Some(&extent.node)) else {
+        // Of several axes over one extent, the one that there is something to do with.
+        let named = |a: &AxisView| a.name.as_deref() == Some(&extent.node);
+        let open = |a: &AxisView| named(a) && matches!(a.state, AxisState::Plain) != inverse;
+        let axis = view.axes.iter().position(open).or_else(|| view.axes.iter().position(named));
+        let Some(axis) = axis else {
             let names: Vec<&str> = view.axes.iter().map(|a| a.name.as_deref().unwrap_or("_")).collect();
             let message = format!("this tensor has no axis `{}`", extent.node);
             let error = Diagnostic::error(Code::E0602, extent.span, message, "no such axis");
