@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use pantile_compiler::{ArgShape, Bindings, Signature};
+use pantile_compiler::{Bindings, ParamInfo, Signature};
 use pantile_ir::DType;
 
 use crate::executable::Executable;
-use crate::launch::{Out, Output, check, extents_of, fits, operands, verify, writes_nothing};
+use crate::launch::{Out, Output, bind_outputs, check, extents_of, fits, operands, verify, writes_nothing};
 use crate::module::Loaded;
 use crate::{Arg, Args, Device, Error, Mask, Result, Tensor};
 
@@ -97,7 +97,8 @@ impl KernelOn {
         let checked = check(signature, &args, &self.kernel.fixed)?;
         let mut outputs = Vec::with_capacity(signature.outs.len());
         for (out, shape) in signature.outs.iter().zip(&checked.inferred.outs) {
-            outputs.push(Output::allocate(known_shape(signature, &out.name, shape.as_ref())?)?);
+            let shape = shape.as_ref().ok_or_else(|| unknown_size(signature, out, &checked.inferred.bindings))?;
+            outputs.push(Output::allocate(shape)?);
         }
         self.launch(&args, &checked, outputs.iter_mut().map(Output::as_out).collect())?;
         let names = signature.outs.iter().map(|o| o.name.clone()).collect();
@@ -111,11 +112,12 @@ impl KernelOn {
     pub fn call_into(&self, args: impl Args, outs: Vec<Out<'_>>) -> Result<()> {
         let args = args.to_args();
         let signature = &self.kernel.signature;
-        let checked = check(signature, &args, &self.kernel.fixed)?;
+        let mut checked = check(signature, &args, &self.kernel.fixed)?;
         if outs.len() != signature.outs.len() {
             let (want, got) = (signature.outs.len(), outs.len());
             return Err(Error::launch(&signature.name, format!("it has {want} outputs, but {got} are given")));
         }
+        bind_outputs(signature, &outs, &mut checked.inferred.bindings);
         self.launch(&args, &checked, outs)
     }
 
@@ -150,9 +152,18 @@ impl KernelOn {
     }
 }
 
-pub(crate) fn known_shape<'a>(signature: &Signature, out: &str, shape: Option<&'a ArgShape>) -> Result<&'a ArgShape> {
-    let unknown = || format!("the size of output `{out}` does not follow from the arguments; give it to `call_into`");
-    shape.ok_or_else(|| Error::launch(&signature.name, unknown()))
+/// Why the arguments do not say how large an output is.
+fn unknown_size(signature: &Signature, out: &ParamInfo, bindings: &Bindings) -> Error {
+    let sizes = out.ty.axes().iter().filter_map(|axis| axis.by.as_ref());
+    let wrong = sizes.filter_map(|by| by.resolve(bindings).map(|n| (by, n))).find(|(_, n)| *n < 1);
+    let message = match wrong {
+        Some((by, n)) => format!("`{by}` must be at least 1, not {n}"),
+        None => format!(
+            "the size of output `{}` does not follow from the arguments; give the output to `call_into`",
+            out.name
+        ),
+    };
+    Error::launch(&signature.name, message)
 }
 
 /// The results of a kernel or pipeline, in order.

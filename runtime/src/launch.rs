@@ -1,7 +1,7 @@
 //! The check of a launch before it reaches a device: arguments against a signature, extents, sizes, memory. Which code
 //! runs is decided elsewhere.
 
-use pantile_compiler::{ArgShape, Bindings, Inferred, ParamInfo, ParamType, Signature, infer};
+use pantile_compiler::{ArgShape, Bindings, ExtentInfo, Inferred, ParamInfo, ParamType, Signature, infer};
 use pantile_ir::{DType, Func, GridAxis, ParamKind, Scalar};
 
 use crate::argument::convert;
@@ -136,6 +136,21 @@ fn from_tensors(signature: &Signature, args: &[Arg<'_>], generic: &str) -> Optio
         (ParamType::Tensor(element, _), Arg::Tensor(tensor)) if element.to_string() == generic => Some(tensor.dtype()),
         (ParamType::Tensor(..) | ParamType::Mask(_) | ParamType::Scalar(_) | ParamType::Int, _) => None,
     })
+}
+
+/// Extents that only outputs have: the caller's outputs bind them.
+pub(crate) fn bind_outputs(signature: &Signature, outs: &[Out<'_>], bindings: &mut Bindings) {
+    for (param, out) in signature.outs.iter().zip(outs) {
+        let shape = match out {
+            Out::Tensor(tensor) => tensor.shape(),
+            Out::Mask(mask) => mask.shape(),
+        };
+        for (axis, size) in param.ty.axes().iter().zip(shape).filter(|(axis, _)| axis.by.is_none()) {
+            if let (ExtentInfo::Named(name), Ok(size)) = (&axis.extent, i64::try_from(*size)) {
+                bindings.extents.entry(name.clone()).or_insert(size);
+            }
+        }
+    }
 }
 
 /// The sizes of a function's extents under bindings, one a row.
