@@ -19,7 +19,7 @@ pub struct BlockTable {
 impl BlockTable {
     /// From the order's table: element by position, -1 where there is none.
     pub fn new(order: &[i32], size: usize) -> Self {
-        let blocks = order.len().div_ceil(size);
+        let blocks = order.len().div_ceil(size).max(1);
         let mut table = Self { size, elem: vec![0; blocks * size], pos: vec![0; blocks * size], len: vec![0; blocks] };
         for (p, &element) in order.iter().enumerate().filter(|(_, e)| **e >= 0) {
             let block = p / size;
@@ -42,5 +42,10 @@ mod tests {
         assert_eq!(table.len, [2, 1, 1]);
         assert_eq!(table.elem, [4, 2, 0, 0, 0, 0, 1, 0, 0]);
         assert_eq!(table.pos, [0, 2, 0, 5, 0, 0, 6, 0, 0]);
+    }
+
+    #[test]
+    fn an_empty_walk_has_an_empty_block() {
+        assert_eq!(BlockTable::new(&[], 2), BlockTable { size: 2, elem: vec![0; 2], pos: vec![0; 2], len: vec![0] });
     }
 }
