@@ -8,7 +8,6 @@
 //!
 //! M, N and K are exact lengths, known only when called. An odd last row is computed twice, into the same place.
 
-use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{FuncRef, InstBuilder, Type, Value, types};
 use cranelift_module::FuncId;
 
@@ -105,7 +104,7 @@ fn advance(e: &mut Emit<'_>, from: Value, by: Value, times: i64) -> Value {
 /// Two rows of one panel. `at` holds the addresses of A's, C's and the scale's first row.
 fn row_pair(e: &mut Emit<'_>, init: Init, dot: &Dot, whole: Value, b: Value, row: Value, at: &[Value]) {
     let after = e.ins().iadd_imm_s(row, 1);
-    let both = e.ins().icmp(IntCC::SignedLessThan, after, dot.m);
+    let both = e.ins().icmp(cranelift_codegen::ir::condcodes::IntCC::SignedLessThan, after, dot.m);
     let (zero, four) = (e.int(0), e.int(4));
     let mut second = |from: Value, step: Value| {
         let step = e.ins().select(both, step, zero);
@@ -116,10 +115,10 @@ fn row_pair(e: &mut Emit<'_>, init: Init, dot: &Dot, whole: Value, b: Value, row
     let start = start(e, init, c, s);
     let zero = e.int(0);
     let main = e.open(zero, whole, &[&[a[0], a[1], b], &start[..]].concat());
-    let sums = steps(e, UNROLL, main.index, &main.carried);
+    let sums = steps(e, UNROLL, &main.carried);
     let sums = e.close(main, UNROLL, &sums);
     let rest = e.open(whole, dot.k, &sums);
-    let sums = steps(e, 1, rest.index, &rest.carried);
+    let sums = steps(e, 1, &rest.carried);
     let sums = e.close(rest, 1, &sums);
     for (row, c) in c.into_iter().enumerate() {
         for v in 0..VECTORS {
@@ -148,7 +147,7 @@ fn start(e: &mut Emit<'_>, init: Init, c: [Value; ROWS], scale: [Value; ROWS]) -
 }
 
 /// `count` steps along k. `carried`: addresses in A's two rows and in B, then the sums; gives what is carried on.
-fn steps(e: &mut Emit<'_>, count: i64, index: Value, carried: &[Value]) -> Vec<Value> {
+fn steps(e: &mut Emit<'_>, count: i64, carried: &[Value]) -> Vec<Value> {
     let (a, b) = ([carried[0], carried[1]], carried[2]);
     let mut sums = carried[3..].to_vec();
     for k in 0..count as i32 {
@@ -156,7 +155,6 @@ fn steps(e: &mut Emit<'_>, count: i64, index: Value, carried: &[Value]) -> Vec<V
             let x = e.ins().load(types::F32, ACCESS, row, 4 * k);
             e.ins().splat(types::F32X4, x)
         });
-        let x = used_often(e, x, index, [sums[0], sums[1]]);
         for v in 0..VECTORS {
             let y = e.ins().load(types::F32X4, ACCESS, b, 64 * k + 16 * v as i32);
             for (row, x) in x.into_iter().enumerate() {
@@ -171,18 +169,4 @@ fn steps(e: &mut Emit<'_>, count: i64, index: Value, carried: &[Value]) -> Vec<V
         e.ins().iadd_imm_s(b, 4 * PANEL * count),
     ];
     [&next[..], &sums[..]].concat()
-}
-
-/// The same values as parameters of a new block. A load becomes one instruction with its splat, which leaves the ports
-/// of the multiply-adders free, only if the splat is used once; a block's parameter may be used as often as one likes.
-/// To stay a parameter it needs a second way into the block, which is never taken: `index` is not negative.
-fn used_often(e: &mut Emit<'_>, x: [Value; ROWS], index: Value, other: [Value; ROWS]) -> [Value; ROWS] {
-    let (next, never) = (e.block(&[types::F32X4; ROWS]), e.block(&[]));
-    e.b.set_cold_block(never);
-    let negative = e.ins().icmp_imm_s(IntCC::SignedLessThan, index, 0);
-    e.branch(negative, never, &[], next, &x);
-    e.enter(never);
-    e.jump(next, &other);
-    let x = e.enter(next);
-    [x[0], x[1]]
 }
