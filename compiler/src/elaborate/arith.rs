@@ -64,7 +64,8 @@ impl<'p> Sema<'p, '_> {
         }
         let found = self.show_num(&x.num);
         let error = Diagnostic::error(Code::E0302, x.span, format!("`{word}` takes bools, not {found}"), found);
-        let help = if word == "and" { "`&` is for the bits of integers" } else { "`|` is for the bits of integers" };
+        let bits = if word == "and" { "&" } else { "|" };
+        let help = format!("compare it, `… != 0`; `{bits}` is for the bits of integers");
         self.say(error.with_help(help))
     }
 

@@ -54,7 +54,8 @@ impl<'p> Sema<'p, '_> {
                     | ConstError::DivideByZero => Code::E0301,
                 };
                 let error = Diagnostic::error(code, span, message, format!("{dtype} is needed here"));
-                self.say(error.with_help(format!("convert it: `(…) as {dtype}`")))
+                let from = x.dtype().unwrap_or(DType::F64);
+                self.say(error.with_help(self.cast_help(from, dtype)))
             }
         }
     }

@@ -120,8 +120,9 @@ impl<'p> Sema<'p, '_> {
         let row = self.b.func.param(param);
         let shape: Vec<String> = axes.iter().map(|a| self.show_axis(*a)).collect();
         let (name, declared) = (row.name.clone(), row.span);
-        let message = format!("`{name}` has {} axes, but {found} indices are given", axes.len());
-        let error = Diagnostic::error(Code::E0203, span, message, format!("{found} indices"))
+        let given = if found == 1 { "1 index is".to_owned() } else { format!("{found} indices are") };
+        let message = format!("`{name}` has {} axes, but {given} given", axes.len());
+        let error = Diagnostic::error(Code::E0203, span, message, format!("{given} given"))
             .with_label(declared, format!("`{name}` is [{}]", shape.join(", ")));
         self.say(error.with_help("give one index an axis; `:` is the whole axis"))
     }

@@ -226,7 +226,10 @@ impl<'p> Sema<'p, '_> {
         let mut error = Diagnostic::error(Code::E0205, span, message, "ambiguous or empty contraction")
             .with_label(x.span, tx)
             .with_label(y.span, ty);
-        for d in self.dims(&x.num).into_iter().chain(self.dims(&y.num)) {
+        let mut dims = [self.dims(&x.num), self.dims(&y.num)].concat();
+        dims.sort_unstable();
+        dims.dedup();
+        for d in dims {
             error = self.label_dim(error, d);
         }
         let help = if shared.is_empty() {

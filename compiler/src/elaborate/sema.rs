@@ -15,8 +15,8 @@ use crate::check::program::Program;
 /// How deep expressions, blocks and inlined functions may nest together.
 const MAX_DEPTH: usize = 300;
 
-/// How many values a kernel may have: nested functions can double it with every level.
-const MAX_VALUES: usize = 1 << 20;
+/// How many expressions may be looked at: nested functions can double them with every level.
+const MAX_STEPS: usize = 1 << 19;
 
 /// What a walk over the code found out too late and the next one knows from the start.
 #[derive(Clone, Debug, Default)]
@@ -99,6 +99,7 @@ pub(crate) struct Sema<'p, 'a> {
     /// How many run-time branches and loops are around the code at hand.
     pub(crate) conditional: usize,
     depth: usize,
+    steps: usize,
 }
 
 impl<'p, 'a> Sema<'p, 'a> {
@@ -134,6 +135,7 @@ impl<'p, 'a> Sema<'p, 'a> {
             naming: None,
             conditional: 0,
             depth: 0,
+            steps: 0,
         }
     }
 
@@ -181,11 +183,18 @@ impl<'p, 'a> Sema<'p, 'a> {
         self.b.int(x)
     }
 
-    /// Runs `f` one level deeper, or says that the code nests too deeply.
+    /// Runs `f` one level deeper, or says once that the code is too deep or too large: then nothing more is looked at.
     pub(crate) fn deeper<T>(&mut self, span: Span, f: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
-        if self.depth >= MAX_DEPTH || self.b.func.types.len() > MAX_VALUES {
+        if self.steps > MAX_STEPS {
+            return None;
+        }
+        self.steps += 1;
+        if self.depth >= MAX_DEPTH || self.steps > MAX_STEPS {
+            self.steps = MAX_STEPS + 1;
             let label = "inlined functions count with their callers";
-            return self.error(Code::E0307, span, "this code nests too deeply or grows too large", label);
+            let message = "this code nests too deeply or grows too large";
+            self.diags.push(Diagnostic::error(Code::E0307, span, message, label));
+            return None;
         }
         self.depth += 1;
         let out = f(self);

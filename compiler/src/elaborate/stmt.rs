@@ -260,6 +260,14 @@ impl<'p> Sema<'p, '_> {
         if let Some(d) = found.iter().copied().find(|d| !dims.contains(d)) {
             return self.changes_dims(name, var, old, new, d);
         }
+        if let Num::Const(x) = &new.num
+            && super::convert::adapt(*x, dtype).is_err()
+        {
+            let message = format!("`{name}` is {dtype} and stays so, but this is {x}");
+            let error = Diagnostic::error(Code::E0306, new.span, message, format!("no value of {dtype}"));
+            let error = error.with_label(var.span, format!("{dtype} since here"));
+            return self.say(error.with_help(format!("give it its type where it starts: `let mut {name}: f32 = …;`")));
+        }
         let soft = match old {
             Num::Tile(t) => t.soft.clone(),
             Num::Const(_) => None,
@@ -271,7 +279,8 @@ impl<'p> Sema<'p, '_> {
 
     /// E0306: a value with dims that the variable lacks.
     fn changes_dims(&mut self, name: &str, var: &Var<'p>, old: &Num, new: &Operand, dim: DimId) -> Option<Val<'p>> {
-        let (was, is) = (self.show_num(old), self.show_num(&new.num));
+        let was = if old.constant().is_some() { "a scalar".to_owned() } else { self.show_num(old) };
+        let is = self.show_num(&new.num);
         let d = self.dim_name(dim).to_owned();
         let message = format!("`{name}` is {was} and stays so, but this is {is}");
         let error = Diagnostic::error(Code::E0306, new.span, message, format!("has dimension `{d}`"))

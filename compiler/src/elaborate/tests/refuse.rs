@@ -69,7 +69,7 @@ const CASES: &[(&str, &str, &[&str])] = &[
     ("over is missing", "let a = sum(y[i]);", &["E0305 5"]),
     ("wrong number of arguments", "let a = twice(s, s);", &["E0305 5"]),
     ("an argument too few", "let a = clamp(s, 0.0);", &["E0305 5"]),
-    ("variable becomes a float", "let mut a = 0;\nif n > 0 { a = 1.5; }", &["E0301 6"]),
+    ("variable becomes a float", "let mut a = 0;\nif n > 0 { a = 1.5; }", &["E0306 6"]),
     ("variable gets a dimension", "let mut a = 0.0;\na = y[i] as f32;", &["E0306 6"]),
     ("loop's dimension escapes", "let mut a = fill(0.0, over i);\nfor j in N by P { a = y[j] as f32; }", &["E0306 6"]),
     ("recursion", "let a = forever(s);", &["E0307 11"]),
@@ -138,4 +138,23 @@ fn outputs_must_be_written() {
     let text =
         "kernel k(x: tensor<f32>[N]) -> (a: tensor<f32>[N], b: tensor<f32>[N])\ngrid (i in N by 4) { a[i] = x[i]; }";
     assert_eq!(Source::new(text).said(&Bindings::default()), ["E0403 1"]);
+}
+
+#[test]
+fn deep_and_exploding_code_is_refused_without_a_crash() {
+    let mut deep = String::from("fn f0(x) { x }\n");
+    let mut wide = String::from("fn g0(x) { x }\n");
+    let mut twin = String::from("fn h0(x) { x }\n");
+    for n in 1..100 {
+        let _ = writeln!(deep, "fn f{n}(x) {{ if true {{ ----f{}(((x + 1.0))) }} else {{ x }} }}", n - 1);
+        let _ = writeln!(wide, "fn g{n}(x) {{ g{0}(x) + g{0}(x * 2.0) }}", n - 1);
+        let _ = writeln!(twin, "fn h{n}(x) {{ let (a, b) = (h{0}(x), h{0}(x)); a }}", n - 1);
+    }
+    for (items, call) in [(deep, "f99"), (wide, "g99"), (twin, "h50")] {
+        let text = format!(
+            "kernel k(x: tensor<f32>[N]) -> (y: tensor<f32>[N]) grid (i in N by 4) {{ y[i] = {call}(x[i]); }}\n{items}"
+        );
+        let found = Source::new(&text).said(&Bindings::default());
+        assert!(found.len() == 1 && found[0].starts_with("E0307"), "{found:?}");
+    }
 }
