@@ -3,7 +3,7 @@
 //!
 //! `C[m, n] = init + Σ_k A[m, k] · B[k, n]` with
 //! - A: rows of f32 with unit stride along k, any distance between rows;
-//! - B: panels `[⌈N/16⌉][K][16]` as `pack.rs` writes them;
+//! - B: panels `[⌈N/16⌉][K][16]`, a little apart, as `pack.rs` writes them;
 //! - C: rows with room for N rounded up to 16; what lies past N is garbage afterwards.
 //!
 //! M, N and K are exact lengths, known only when called. An odd last row is computed twice, into the same place.
@@ -51,14 +51,28 @@ pub struct Dot {
 /// Columns of a panel of B.
 pub const PANEL: i64 = 16;
 
+/// A line of the cache.
+const GAP: i64 = 64;
 const ROWS: usize = 2;
 const VECTORS: usize = 4;
 const UNROLL: i64 = 4;
 const PARAMS: [Type; 9] = [types::I64; 9];
 
+/// Bytes of one panel and of the gap after it. Without the gap the panels of most K start in one set of the cache, and
+/// packing a row into them, or reading a column of them, evicts its own lines.
+pub fn panel_bytes(k: i64) -> i64 {
+    k.saturating_mul(PANEL * 4).saturating_add(GAP)
+}
+
 /// Bytes that the packed panels of a `k` × `n` operand take.
 pub fn packed_bytes(k: i64, n: i64) -> i64 {
-    (n + PANEL - 1) / PANEL * PANEL * k * 4
+    (n.saturating_add(PANEL - 1) / PANEL).saturating_mul(panel_bytes(k))
+}
+
+/// The same as [`panel_bytes`] for a length known only when called.
+pub(crate) fn panel_step(e: &mut Emit<'_>, k: Value) -> Value {
+    let panel = e.ins().imul_imm_s(k, PANEL * 4);
+    e.ins().iadd_imm_s(panel, GAP)
 }
 
 /// The function for one kind of start, in `jit`.
@@ -81,7 +95,7 @@ fn emit(e: &mut Emit<'_>, init: Init) {
     let dot = Dot { a: p[0], a_row: p[1], b: p[2], c: p[3], c_row: p[4], scale: p[5], m: p[6], n: p[7], k: p[8] };
     let zero = e.int(0);
     let whole = e.ins().band_imm_s(dot.k, -UNROLL);
-    let panel = e.ins().imul_imm_s(dot.k, PANEL * 4);
+    let panel = panel_step(e, dot.k);
     let panels = e.open(zero, dot.n, &[dot.b, dot.c]);
     let (b, c) = (panels.carried[0], panels.carried[1]);
     let rows = e.open(zero, dot.m, &[dot.a, c, dot.scale]);

@@ -6,7 +6,7 @@ use cranelift_codegen::ir::{FuncRef, InstBuilder, Type, Value, types};
 use cranelift_module::FuncId;
 use pantile_ir::DType;
 
-use crate::dot::PANEL;
+use crate::dot::{PANEL, panel_step};
 use crate::vector::{ACCESS, Width, load};
 use crate::{Emit, Jit, Limit, convert, vector};
 
@@ -96,7 +96,7 @@ fn load_f32(e: &mut Emit<'_>, pack: Pack, width: Width, address: Value, offset: 
 fn copy_rows(e: &mut Emit<'_>, pack: Pack, args: &PackArgs) {
     let bytes = pack.dtype.bytes() as i64;
     let zero = e.int(0);
-    let panel = e.ins().imul_imm_s(args.rows, PANEL * 4);
+    let panel = panel_step(e, args.rows);
     let whole = e.ins().band_imm_s(args.columns, -PANEL);
     let rows = e.open(zero, args.rows, &[args.into]);
     let from = row_address(e, pack, args, rows.index);
@@ -133,7 +133,11 @@ fn last_panel_row(e: &mut Emit<'_>, pack: Pack, args: &PackArgs, whole: Value, f
     e.close(rest, 1, &[next, next_to]);
 }
 
-/// Rows along k: four rows at a time become four columns. Past the last row it is read again.
+/// Rows that are transposed together: as many as there are registers to hold their addresses, to have more reads of
+/// memory under way.
+const TOGETHER: usize = 8;
+
+/// Rows along k: rows become columns, four by four. Past the last row it is read again.
 fn transpose_rows(e: &mut Emit<'_>, pack: Pack, args: &PackArgs) {
     let bytes = pack.dtype.bytes() as i64;
     let zero = e.int(0);
@@ -141,47 +145,51 @@ fn transpose_rows(e: &mut Emit<'_>, pack: Pack, args: &PackArgs) {
     let whole = e.ins().band_imm_s(args.columns, -4);
     let room = e.ins().iadd_imm_s(args.rows, PANEL - 1);
     let room = e.ins().band_imm_s(room, -PANEL);
-    let quads = e.open(zero, room, &[]);
-    let from: Vec<Value> = (0..4)
+    let groups = e.open(zero, room, &[]);
+    let from: Vec<Value> = (0..TOGETHER as i64)
         .map(|n| {
-            let row = e.ins().iadd_imm_s(quads.index, n);
+            let row = e.ins().iadd_imm_s(groups.index, n);
             let inside = e.ins().icmp(IntCC::SignedLessThan, row, last);
             let row = e.ins().select(inside, row, last);
             row_address(e, pack, args, row)
         })
         .collect();
-    let into = quad_address(e, args, quads.index);
+    let into = column_address(e, args, groups.index);
     let zero = e.int(0);
     let main = e.open(zero, whole, &[&from[..], &[into]].concat());
-    let rows = [0, 1, 2, 3].map(|n| load_f32(e, pack, Width::Four, main.carried[n], 0));
-    for (n, column) in (0..).zip(transpose(e, rows)) {
-        e.ins().store(ACCESS, column, main.carried[4], 64 * n);
+    let to = main.carried[TOGETHER];
+    for first in (0..TOGETHER).step_by(4) {
+        let rows = [0, 1, 2, 3].map(|n| load_f32(e, pack, Width::Four, main.carried[first + n], 0));
+        for (n, column) in (0..).zip(transpose(e, rows)) {
+            e.ins().store(ACCESS, column, to, 64 * n + 4 * first as i32);
+        }
     }
     let next = step(e, &main.carried, 4, bytes);
     let end = e.close(main, 4, &next);
     let rest = e.open(whole, args.columns, &end);
-    for n in 0..4 {
+    for n in 0..TOGETHER {
         let x = load_f32(e, pack, Width::One, rest.carried[n], 0);
-        e.ins().store(ACCESS, x, rest.carried[4], 4 * n as i32);
+        e.ins().store(ACCESS, x, rest.carried[TOGETHER], 4 * n as i32);
     }
     let next = step(e, &rest.carried, 1, bytes);
     e.close(rest, 1, &next);
-    e.close(quads, 4, &[]);
+    e.close(groups, TOGETHER as i64, &[]);
 }
 
 fn step(e: &mut Emit<'_>, carried: &[Value], by: i64, bytes: i64) -> Vec<Value> {
-    let mut next: Vec<Value> = carried[..4].iter().map(|at| e.ins().iadd_imm_s(*at, by * bytes)).collect();
-    next.push(e.ins().iadd_imm_s(carried[4], 4 * PANEL * by));
+    let mut next: Vec<Value> = carried[..TOGETHER].iter().map(|at| e.ins().iadd_imm_s(*at, by * bytes)).collect();
+    next.push(e.ins().iadd_imm_s(carried[TOGETHER], 4 * PANEL * by));
     next
 }
 
-/// Where column `row` (a multiple of 4) stands at k = 0: `into + row / 16 · K · 64 + row % 16 · 4`.
-fn quad_address(e: &mut Emit<'_>, args: &PackArgs, row: Value) -> Value {
-    let panel = e.ins().band_imm_s(row, -PANEL);
-    let inside = e.ins().isub(row, panel);
-    let panel = e.ins().imul(panel, args.columns);
+/// Where column `row` (a multiple of 8) stands at k = 0: 16 to a panel, 4 bytes each.
+fn column_address(e: &mut Emit<'_>, args: &PackArgs, row: Value) -> Value {
+    let panel = panel_step(e, args.columns);
+    let number = e.ins().sshr_imm_u(row, i64::from(PANEL.trailing_zeros()));
+    let panel = e.ins().imul(number, panel);
+    let inside = e.ins().band_imm_s(row, PANEL - 1);
+    let inside = e.ins().ishl_imm_u(inside, 2);
     let offset = e.ins().iadd(panel, inside);
-    let offset = e.ins().ishl_imm_u(offset, 2);
     e.ins().iadd(args.into, offset)
 }
 

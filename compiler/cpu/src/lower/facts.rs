@@ -112,6 +112,13 @@ impl<'f> Facts<'f> {
         dims
     }
 
+    /// Whether every block of a dim has all its lanes; an empty extent's one block has none.
+    pub fn is_full(&self, dim: DimId) -> bool {
+        let d = self.func.dim(dim);
+        let empty = d.over.is_some_and(|extent| self.func.known_length(extent, d.order) == Some(0));
+        self.func.is_full(dim) && !empty
+    }
+
     /// A value's dims in the order of layout.
     pub fn dims(&self, value: Value) -> Vec<DimId> {
         self.sorted(self.func.ty(value).dims().iter().copied())

@@ -188,7 +188,7 @@ impl<'f> Lower<'_, 'f> {
     fn bind(&mut self, dim: DimId, index: ir::Value) {
         let d = self.func().dim(dim);
         let start = if d.whole || d.over.is_none() { self.e.int(0) } else { self.times(index, d.size) };
-        let len = if self.func().is_full(dim) {
+        let len = if self.facts.is_full(dim) {
             self.e.int(d.size)
         } else if d.order.is_some() {
             let lens = self.word(self.words.table(dim, 2));

@@ -177,7 +177,7 @@ impl<'f> Lower<'_, 'f> {
         let zero = self.e.int(0);
         let size = self.func().dim(inner).size;
         let copies = copies(size);
-        let full = self.func().is_full(inner) && size % (4 * copies) == 0;
+        let full = self.facts.is_full(inner) && size % (4 * copies) == 0;
         let whole = self.e.ins().band_imm_s(len, -4 * copies);
 
         let start = self.neutrals(nest, now, Width::Four);

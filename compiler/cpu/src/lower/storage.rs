@@ -333,10 +333,9 @@ pub fn moved_from(body: &RegionPlan<'_>) -> Vec<bool> {
     (0..args.len()).map(moved).collect()
 }
 
-/// `[n / 16][k][16]`, as one run of elements.
+/// The packed panels of a product, as one run of elements.
 fn panels(facts: &Facts<'_>, n: DimId, k: DimId) -> Tile {
-    let columns = facts.func.dim(n).size.saturating_add(15) / 16 * 16;
-    let elements = columns.saturating_mul(facts.func.dim(k).size);
+    let elements = crate::dot::packed_bytes(facts.func.dim(k).size, facts.func.dim(n).size) / 4;
     // Only the size matters: one dim of stride 1 whose first stride carries it.
     Tile { dtype: DType::F32, dims: Vec::new(), strides: vec![elements], offset: 0 }
 }

@@ -171,7 +171,7 @@ impl Memory {
             }
             interp::Arg::Mask(mask) => {
                 let width = mask.shape.last().copied().unwrap_or(0);
-                let rows = mask.bits.len().checked_div(width).unwrap_or(0);
+                let rows: usize = mask.shape[..mask.shape.len().saturating_sub(1)].iter().product();
                 let (mut count, mut list) = (vec![0; rows], vec![0; mask.bits.len()]);
                 for row in 0..rows {
                     for column in (0..width).filter(|c| mask.bits[row * width + c]) {

@@ -28,7 +28,7 @@ grid (i in N by P) {{
     )
 }
 
-const SIZES: &[(i64, i64, i64)] = &[(8, 8, 16), (1, 1, 1), (7, 9, 5), (17, 15, 18), (24, 3, 33)];
+const SIZES: &[(i64, i64, i64)] = &[(8, 8, 16), (9, 0, 4), (1, 1, 1), (7, 9, 5), (17, 15, 18), (24, 3, 33)];
 
 fn agree(body: &str) {
     let module = load(&around(body));
