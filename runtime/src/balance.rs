@@ -72,11 +72,8 @@ fn definitions<'f>(region: &'f Region, defs: &mut HashMap<Value, &'f Op>) {
 /// The masks that loops walk, with their rows' indices, outermost first.
 fn listed<'f>(func: &'f Func, region: &'f Region) -> Box<dyn Iterator<Item = (ParamId, &'f [Value])> + 'f> {
     Box::new(region.insts.iter().flat_map(move |inst| {
-        let own = match &inst.op {
-            Op::For(it) => it.list.and_then(|mask| inst.loop_args(func).map(|args| (mask, args.row))),
-            #[allow(clippy::wildcard_enum_match_arm, reason = "only loops walk masks")]
-            _ => None,
-        };
+        let list = if let Op::For(it) = &inst.op { it.list } else { None };
+        let own = list.and_then(|mask| inst.loop_args(func).map(|args| (mask, args.row)));
         own.into_iter().chain(inst.regions.iter().flat_map(move |r| listed(func, r)))
     }))
 }

@@ -69,12 +69,12 @@ fn devices() -> [Device; 2] {
 }
 
 fn vector(values: &[f32]) -> Tensor {
-    Tensor::from_slice(&[values.len()], values).unwrap()
+    Tensor::from_slice(&[values.len()], values).expect("a tensor")
 }
 
 fn counting(shape: &[usize]) -> Tensor {
     let count = shape.iter().product::<usize>();
-    Tensor::from_slice(shape, &(0..count).map(|n| n as f32).collect::<Vec<_>>()).unwrap()
+    Tensor::from_slice(shape, &(0..count).map(|n| n as f32).collect::<Vec<_>>()).expect("a tensor")
 }
 
 #[test]

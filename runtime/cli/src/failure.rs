@@ -40,11 +40,11 @@ impl Failure {
 
 impl From<pantile::Error> for Failure {
     fn from(error: pantile::Error) -> Self {
-        match error {
-            pantile::Error::Source(source) => Failure::Source(source.render(screen::error_colors())),
-            pantile::Error::Limit { .. } | pantile::Error::Fault { .. } => Failure::Kernel(error.to_string()),
-            other => Failure::Input(other.to_string()),
+        if let pantile::Error::Source(source) = &error {
+            return Failure::Source(source.render(screen::error_colors()));
         }
+        let kernel = matches!(error, pantile::Error::Limit { .. } | pantile::Error::Fault { .. });
+        if kernel { Failure::Kernel(error.to_string()) } else { Failure::Input(error.to_string()) }
     }
 }
 
