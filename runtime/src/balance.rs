@@ -103,4 +103,20 @@ mod tests {
         assert_eq!(cells, [5, 1, 0, 2, 3, 4]);
         assert_eq!(balance.row_of(4, &[3, 2], &[2, 3]), Some(4));
     }
+
+    #[test]
+    fn attention_has_rows_and_dense_attention_has_none() {
+        let text = include_str!("../../kernels/attention.tile");
+        let loaded = pantile_compiler::Module::load("attention.tile", text, &mut |_| Err(String::new()));
+        let module = loaded.module.unwrap();
+        let bindings = pantile_compiler::Bindings {
+            dtypes: [("T".to_owned(), pantile_ir::DType::F32)].into(),
+            ints: [("BQ".to_owned(), 64), ("BK".to_owned(), 64)].into(),
+            extents: [("D".to_owned(), 32)].into(),
+            ..Default::default()
+        };
+        let balance = |kernel| Balance::of(&module.specialise(kernel, &bindings).unwrap());
+        assert_eq!(balance("attention").unwrap().row, [RowIndex::Grid(2), RowIndex::Grid(1), RowIndex::Grid(0)]);
+        assert_eq!(balance("attention_dense"), None);
+    }
 }

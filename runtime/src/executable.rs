@@ -51,10 +51,11 @@ impl Device {
             }
         };
         let table = |dim: &pantile_ir::Dim| {
-            dim.order.map(|order| Arc::new(BlockTable::new(&orders[order.index()], dim.size as usize)))
+            let Some(order) = dim.order.map(|o| &orders[o.index()]) else { return Ok(None) };
+            block_table(func, dim, order).map(Some)
         };
         let largest = orders.iter().map(|o| o.iter().max().map_or(-1, |e| i64::from(*e))).collect();
-        let (tables, balance) = (func.dims.iter().map(table).collect(), Balance::of(func));
+        let (tables, balance) = (func.dims.iter().map(table).collect::<Result<_>>()?, Balance::of(func));
         Ok(Executable { func: func.clone(), code, tables, orders, largest, balance })
     }
 
@@ -81,20 +82,36 @@ impl Device {
     }
 }
 
+/// The lanes of each block of an order, if they can be listed.
+fn block_table(func: &Func, dim: &pantile_ir::Dim, order: &[i32]) -> Result<Arc<BlockTable>> {
+    let size = usize::try_from(dim.size).ok().filter(|size| *size > 0);
+    let lanes = size.and_then(|size| order.len().div_ceil(size).checked_mul(size)).filter(|n| *n < 1 << 31);
+    match (size, lanes) {
+        (Some(size), Some(_)) => Ok(Arc::new(BlockTable::new(order, size))),
+        (Some(_) | None, _) => {
+            let message = format!("blocks of {} positions along `{}` are too large to be listed", dim.size, dim.name);
+            Err(Error::Limit { kernel: func.name.clone(), message, line: None })
+        }
+    }
+}
+
 /// Each element at one position only, and none where there may be none.
 fn check_order(order: &Order, table: &[i32]) -> std::result::Result<(), String> {
     let least = if order.holes { -1 } else { 0 };
     if let Some(position) = table.iter().position(|e| *e < least) {
         return Err(format!("position {position} gives {}, which is no element", table[position]));
     }
-    let mut walked: Vec<(i32, usize)> = table.iter().zip(0..).filter(|(e, _)| **e >= 0).map(|(e, p)| (*e, p)).collect();
-    walked.sort_unstable();
-    match walked.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-        Some([(element, first), (_, second)]) => {
-            Err(format!("positions {first} and {second} both give element {element}: not one-to-one"))
+    let largest = table.iter().max().map_or(0, |e| (*e).max(0) as usize);
+    let mut seen = vec![0u64; largest / 64 + 1];
+    for (second, element) in table.iter().enumerate().filter(|(_, e)| **e >= 0) {
+        let (word, bit) = (*element as usize / 64, 1 << (*element as usize % 64));
+        if seen[word] & bit != 0 {
+            let first = table.iter().position(|e| e == element).unwrap_or(0);
+            return Err(format!("positions {first} and {second} both give element {element}: not one-to-one"));
         }
-        Some(_) | None => Ok(()),
+        seen[word] |= bit;
     }
+    Ok(())
 }
 
 fn limited(func: &Func, limit: pantile_cpu::Limit, sources: &SourceMap) -> Error {
