@@ -1,7 +1,9 @@
 //! Interpreter and machine code agree on generated programs, before and after passes; what the interpreter says after each
-//! single pass is `passes.rs`'s business. `PANTILE_FUZZ=N` runs N programs instead of the
-//! usual number, `PANTILE_FUZZ_SEED=N` the program of one seed alone, `PANTILE_FUZZ_BYTES=hex` the program of those bytes.
-//! A program that fails is made smaller before it is shown; one that kills the process cannot be.
+//! single pass is `passes.rs`'s business.
+//!
+//! `PANTILE_FUZZ=N` runs N programs instead of the usual number, `PANTILE_FUZZ_SEED=N` the program of one seed alone,
+//! `PANTILE_FUZZ_BYTES=hex` the program of those bytes. A program that fails is made smaller before it is shown; one that
+//! kills the process cannot be.
 
 use std::fmt::Write as _;
 

@@ -97,7 +97,12 @@ impl Generator<'_> {
             false if number && self.source.chance(20) => StoreMode::Add,
             false => StoreMode::Set,
         };
-        let found = self.pick(fits).and_then(|v| self.coerce(v, dtype)).filter(|v| self.account(n, mode, *v, lanes));
+        let kept = |g: &Self, v: Value| fits(g, v) && g.ty(v).dtype() == dtype;
+        let own = if self.source.chance(70) { self.pick(kept) } else { None };
+        let found = own
+            .or_else(|| self.pick(fits))
+            .and_then(|v| self.coerce(v, dtype))
+            .filter(|v| self.account(n, mode, *v, lanes));
         let value = match found {
             Some(value) => value,
             None => {
