@@ -27,7 +27,8 @@ pub fn costly(planner: &Planner<'_, '_>, body: &RegionPlan<'_>) -> Vec<Value> {
     }
     costly.sort();
     // Storing the dearest first may make the others cheap: their readers are then fewer.
-    let top: HashSet<Value> = costly.iter().flat_map(|v| count.inputs(*v)).collect();
+    let mut top: HashSet<Value> = HashSet::new();
+    costly.iter().for_each(|v| count.inputs(*v, &mut top));
     let outer: Vec<Value> = costly.iter().copied().filter(|v| !top.contains(v)).collect();
     if outer.is_empty() { costly } else { outer }
 }
@@ -76,9 +77,14 @@ impl Count<'_, '_, '_> {
         inst.args.iter().for_each(|v| self.visit(*v, nest, region, seen));
     }
 
-    fn inputs(&self, value: Value) -> Vec<Value> {
+    /// All inline values behind one.
+    fn inputs(&self, value: Value, out: &mut HashSet<Value>) {
         let direct = self.planner.defs_inline(value).map_or(&[][..], |inst| &inst.args[..]);
-        direct.iter().flat_map(|v| self.inputs(*v).into_iter().chain([*v])).collect()
+        for arg in direct {
+            if out.insert(*arg) {
+                self.inputs(*arg, out);
+            }
+        }
     }
 
     fn price(&mut self, value: Value) -> f64 {

@@ -279,16 +279,30 @@ impl<'f> Planner<'_, 'f> {
     /// What a value stands for at run time, found through inline values: scalars, stored tiles and results of
     /// reductions; `true` with those that are read elsewhere than at the reader's own position.
     pub fn reads(&self, value: Value, whole: bool, out: &mut HashMap<Value, bool>) {
-        if let Some(inst) = self.defs_inline(value) {
-            for (n, arg) in inst.args.iter().enumerate() {
-                let elsewhere = matches!(inst.op, Op::Gather(_) if n == 0)
-                    || matches!(inst.op, Op::Split { .. } | Op::Merge { .. });
-                self.reads(*arg, whole || elsewhere, out);
-            }
+        self.reads_behind(value, whole, out, &mut HashMap::new());
+    }
+
+    fn reads_behind(
+        &self,
+        value: Value,
+        whole: bool,
+        out: &mut HashMap<Value, bool>,
+        seen: &mut HashMap<Value, bool>,
+    ) {
+        let Some(inst) = self.defs_inline(value) else {
+            *out.entry(value).or_insert(false) |= whole;
+            return;
+        };
+        // Walked once as aligned and once as a whole at most, however often it is shared.
+        if seen.get(&value).is_some_and(|known| *known || !whole) {
             return;
         }
-        let known = out.entry(value).or_insert(false);
-        *known |= whole;
+        seen.insert(value, whole);
+        for (n, arg) in inst.args.iter().enumerate() {
+            let elsewhere =
+                matches!(inst.op, Op::Gather(_) if n == 0) || matches!(inst.op, Op::Split { .. } | Op::Merge { .. });
+            self.reads_behind(*arg, whole || elsewhere, out, seen);
+        }
     }
 
     /// The instruction of an inline value.

@@ -241,3 +241,10 @@ fn faults_stop_both() {
         agree,
     );
 }
+
+#[test]
+fn shared_expressions_cost_no_time() {
+    // Each value is used twice: whoever walks this as a tree never ends.
+    let steps: Vec<String> = (1..60).map(|n| format!("let a{n} = a{} + a{} * 0.5;", n - 1, n - 1)).collect();
+    agree(&format!("let a0 = x[i, :] * 0.001; {} out[i, :] = a59 * 1e-9;", steps.join(" ")));
+}
