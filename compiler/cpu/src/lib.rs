@@ -2,6 +2,7 @@
 //! names Cranelift; it has no threads and allocates no tensors, which is the runtime's business.
 
 pub mod arith;
+mod callbacks;
 pub mod convert;
 pub mod dot;
 mod emit;

@@ -1,15 +1,14 @@
 //! Ops that run along one dim and cannot share a nest: arg-reductions, scans, sorting, order statistics. Sorting is done
 //! by Rust functions on one row at a time.
 
-use std::cmp::Ordering;
-
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, types};
-use pantile_ir::{ArgOp, BinaryOp, DType, DimId, Inst, Kind, ReduceOp, ScanOp};
+use pantile_ir::{ArgOp, BinaryOp, DType, DimId, Inst, ReduceOp, ScanOp};
 
 use super::Lower;
 use super::storage::{Scratch, Tile, element_bytes};
-use crate::vector::{Carrier, Lanes, Width, carrier};
+use crate::callbacks::{selector, sorter};
+use crate::vector::{Lanes, Width};
 use crate::{Counted, Limit, arith, convert};
 
 impl<'f> Lower<'_, 'f> {
@@ -168,65 +167,5 @@ impl<'f> Lower<'_, 'f> {
         self.line_result(inst, found)?;
         self.close_lines(loops);
         Ok(())
-    }
-}
-
-/// The order of a sort: ascending or descending, NaNs last either way.
-fn by<T: PartialOrd>(descending: bool) -> impl Fn(&T, &T) -> Ordering {
-    move |a, b| match a.partial_cmp(b) {
-        Some(order) if descending => order.reverse(),
-        Some(order) => order,
-        #[allow(clippy::eq_op, reason = "only a NaN differs from itself")]
-        None => (a != a).cmp(&(b != b)),
-    }
-}
-
-/// # Safety
-/// `line` points to `len` elements that only this call uses.
-#[allow(unsafe_code, reason = "compiled code hands over a row as pointer and length")]
-unsafe fn row<'a, T>(line: *mut T, len: i64) -> &'a mut [T] {
-    // SAFETY: the caller's promise; an arena's line is aligned to 64 bytes.
-    unsafe { std::slice::from_raw_parts_mut(line, usize::try_from(len).unwrap_or(0)) }
-}
-
-#[allow(unsafe_code, reason = "see `row`")]
-extern "C" fn sort_line<T: PartialOrd>(line: *mut T, len: i64, descending: i64) {
-    // SAFETY: called by compiled code with a line of the arena and the valid lanes of its dim, which fit it.
-    unsafe { row(line, len) }.sort_unstable_by(by(descending != 0));
-}
-
-/// Leaves the k-th largest in front.
-#[allow(unsafe_code, reason = "see `row`")]
-extern "C" fn select_line<T: PartialOrd>(line: *mut T, len: i64, k: i64) {
-    // SAFETY: as in `sort_line`; compiled code has clamped `k` to 1..=len and `len` is not 0.
-    let row = unsafe { row(line, len) };
-    let at = usize::try_from(k - 1).unwrap_or(0);
-    if at < row.len() {
-        row.select_nth_unstable_by(at, by(true));
-        row.swap(0, at);
-    }
-}
-
-type Line<T> = extern "C" fn(*mut T, i64, i64);
-
-fn sorter(dtype: DType) -> usize {
-    match (carrier(dtype), dtype.kind()) {
-        (Carrier::Float32, _) => sort_line::<f32> as Line<f32> as usize,
-        (Carrier::Float64, _) => sort_line::<f64> as Line<f64> as usize,
-        (Carrier::Int64, Kind::Unsigned) => sort_line::<u64> as Line<u64> as usize,
-        (Carrier::Int64, _) => sort_line::<i64> as Line<i64> as usize,
-        (_, Kind::Unsigned) => sort_line::<u32> as Line<u32> as usize,
-        (_, _) => sort_line::<i32> as Line<i32> as usize,
-    }
-}
-
-fn selector(dtype: DType) -> usize {
-    match (carrier(dtype), dtype.kind()) {
-        (Carrier::Float32, _) => select_line::<f32> as Line<f32> as usize,
-        (Carrier::Float64, _) => select_line::<f64> as Line<f64> as usize,
-        (Carrier::Int64, Kind::Unsigned) => select_line::<u64> as Line<u64> as usize,
-        (Carrier::Int64, _) => select_line::<i64> as Line<i64> as usize,
-        (_, Kind::Unsigned) => select_line::<u32> as Line<u32> as usize,
-        (_, _) => select_line::<i32> as Line<i32> as usize,
     }
 }

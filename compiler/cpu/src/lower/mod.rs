@@ -7,6 +7,7 @@ mod eval;
 mod facts;
 mod group;
 mod lines;
+mod lives;
 mod masks;
 mod nest;
 mod plan;
@@ -14,6 +15,7 @@ mod product;
 mod product_step;
 mod regions;
 mod report;
+mod sharing;
 mod storage;
 mod words;
 

@@ -282,13 +282,7 @@ impl<'f> Planner<'_, 'f> {
         self.reads_behind(value, whole, out, &mut HashMap::new());
     }
 
-    fn reads_behind(
-        &self,
-        value: Value,
-        whole: bool,
-        out: &mut HashMap<Value, bool>,
-        seen: &mut HashMap<Value, bool>,
-    ) {
+    fn reads_behind(&self, value: Value, whole: bool, out: &mut HashMap<Value, bool>, seen: &mut HashMap<Value, bool>) {
         let Some(inst) = self.defs_inline(value) else {
             *out.entry(value).or_insert(false) |= whole;
             return;

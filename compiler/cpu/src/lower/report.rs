@@ -1,47 +1,14 @@
 //! `print` and `assert` of debug builds: a print collects its elements through Rust functions, one call each. Speed is
 //! no concern here.
 
-use std::cell::RefCell;
 use std::collections::HashSet;
-use std::fmt::Write;
 
 use cranelift_codegen::ir::{InstBuilder, types};
 use pantile_ir::{DType, Inst, Kind, Value};
 
 use super::Lower;
 use super::eval::Level;
-use crate::{Counted, Limit, convert};
-
-thread_local! {
-    static LINE: RefCell<String> = const { RefCell::new(String::new()) };
-}
-
-extern "C" fn begin(label: *const String) {
-    // SAFETY: compiled code passes the address of a label that lives as long as the process.
-    #[allow(unsafe_code, reason = "a label crosses from the compiler to its code as an address")]
-    let label = unsafe { &*label };
-    LINE.with_borrow_mut(|line| {
-        line.clear();
-        line.push_str(label);
-        line.push(':');
-    });
-}
-
-extern "C" fn float(x: f64) {
-    LINE.with_borrow_mut(|line| write!(line, " {x}").unwrap_or(()));
-}
-
-extern "C" fn integer(x: i64) {
-    LINE.with_borrow_mut(|line| write!(line, " {x}").unwrap_or(()));
-}
-
-extern "C" fn truth(x: i64) {
-    LINE.with_borrow_mut(|line| write!(line, " {}", x != 0).unwrap_or(()));
-}
-
-extern "C" fn end() {
-    LINE.with_borrow(|line| eprintln!("{line}"));
-}
+use crate::{Counted, Limit, callbacks, convert};
 
 impl<'f> Lower<'_, 'f> {
     /// Opens loops over all dims of a value, which is then evaluated once an element.
@@ -67,33 +34,26 @@ impl<'f> Lower<'_, 'f> {
 
     /// Prints all elements on one line, rows after each other.
     pub(super) fn print(&mut self, inst: &'f Inst, label: &str) -> Result<(), Limit> {
-        // Labels are few and live in debug builds only; code may outlive whoever compiled it.
-        let label: &'static String = Box::leak(Box::new(label.to_owned()));
-        let address = self.e.int(std::ptr::from_ref(label).expose_provenance() as i64);
-        let begin: extern "C" fn(*const String) = begin;
-        self.e.call_host(begin as usize, &[types::I64], &[], &[address]);
+        let address = self.e.int(callbacks::label(label));
+        self.e.call_host(callbacks::print_begin(), &[types::I64], &[], &[address]);
         let loops = self.open_elements(inst.args[0])?;
         let x = self.value(inst.args[0], Level::Row)?;
         match x.dtype.kind() {
             Kind::Float => {
                 let wide = convert::cast(&mut self.e, x, DType::F64);
-                let float: extern "C" fn(f64) = float;
-                self.e.call_host(float as usize, &[types::F64], &[], &[wide.value()]);
+                self.e.call_host(callbacks::print_float(), &[types::F64], &[], &[wide.value()]);
             }
             Kind::Bool => {
                 let wide = self.e.ins().uextend(types::I64, x.value());
-                let truth: extern "C" fn(i64) = truth;
-                self.e.call_host(truth as usize, &[types::I64], &[], &[wide]);
+                self.e.call_host(callbacks::print_truth(), &[types::I64], &[], &[wide]);
             }
             Kind::Signed | Kind::Unsigned => {
                 let wide = convert::cast(&mut self.e, x, DType::I64);
-                let integer: extern "C" fn(i64) = integer;
-                self.e.call_host(integer as usize, &[types::I64], &[], &[wide.value()]);
+                self.e.call_host(callbacks::print_integer(), &[types::I64], &[], &[wide.value()]);
             }
         }
         self.close_elements(loops);
-        let end: extern "C" fn() = end;
-        self.e.call_host(end as usize, &[], &[], &[]);
+        self.e.call_host(callbacks::print_end(), &[], &[], &[]);
         Ok(())
     }
 
