@@ -18,7 +18,7 @@ use crate::{report, screen};
 ///
 /// The input holds `q`, `k` and `v` as [B, H, N, D] (f32, f16 or bf16); k and v may have fewer heads. Without --input,
 /// tokens of a short clip are used. The output holds `out` (the input's order and dtype), `mask` (u8 [B, H, NQ, NK]) and
-/// `order` (i32).
+/// `order` (i32: the token at each position of the walk); where blocks are padded, also `walk` (as `order`, with -1).
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   pantile rainfusion
@@ -143,7 +143,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
     let lines = summary(&config, &measured, &q, &source, &device);
     lines.iter().for_each(|line| screen::line(line));
     if let Some(path) = &options.output {
-        write(path, &measured.output, layout, stored)?;
+        write(path, &config, &measured.output, layout, stored)?;
         screen::line(&format!("output   {}", path.display()));
     }
     if let Some(dir) = &options.report {
@@ -383,10 +383,29 @@ fn times(measured: &Measured) -> Vec<Vec<String>> {
     rows
 }
 
-fn write(path: &Path, output: &RainFusionOutput, layout: Layout, dtype: DType) -> Outcome {
+/// `order` is the tokens along the walk; where padding (-1) stands among them, `walk` shows it, position by position.
+fn write(path: &Path, config: &RainFusion, output: &RainFusionOutput, layout: Layout, dtype: DType) -> Outcome {
     let out = output.out.to_dtype(dtype)?;
-    let out = if layout == Layout::Bsnd { out.permute(&[0, 2, 1, 3])? } else { out };
-    let layout = if layout == Layout::Bsnd { "BSND" } else { "BNSD" };
-    let metadata = [("layout", layout.to_owned()), ("kept", format!("{:.4}", output.kept))];
-    Ok(write_tensors(path, &[("out", &out), ("mask", output.mask.bits()), ("order", &output.order)], &metadata)?)
+    let (out, layout) = match layout {
+        Layout::Bsnd => (out.permute(&[0, 2, 1, 3])?, "BSND"),
+        Layout::Bnsd => (out, "BNSD"),
+    };
+    let walk = output.order.to_vec::<i32>()?;
+    let tokens: Vec<i32> = walk.iter().copied().filter(|t| *t >= 0).collect();
+    let order = Tensor::from_slice(&[tokens.len()], &tokens)?;
+    let mut tensors = vec![("out", &out), ("mask", output.mask.bits()), ("order", &order)];
+    if tokens.len() < walk.len() {
+        tensors.push(("walk", &output.order));
+    }
+    let [f, y, x] = config.grid;
+    let metadata = [
+        ("layout", layout.to_owned()),
+        ("grid", format!("{f},{y},{x}")),
+        ("text", config.text.to_string()),
+        ("dialect", config.dialect.name().to_owned()),
+        ("sparsity", config.sparsity.to_string()),
+        ("block", config.block.to_string()),
+        ("kept", format!("{:.4}", output.kept)),
+    ];
+    Ok(write_tensors(path, &tensors, &metadata)?)
 }

@@ -112,6 +112,16 @@ fn layouts_text_and_grouped_heads() {
     let out = b.tensor("out").and_then(|t| t.permute(&[0, 2, 1, 3])).expect("an output");
     let far = pantile_kernels::compare(&out, &a.tensor("out").expect("an output")).expect("one shape");
     assert!(far.max < 1e-5, "{far:?}");
+    // 192 video tokens fill six blocks of 32 exactly: no padding, so no `walk`.
+    assert_eq!(a.names().expect("names"), ["mask", "order", "out"]);
+    let padded: Shape<'_> = &[1, 1, 82, 8];
+    let file =
+        inputs.file("padded.safetensors", [padded; 3], &[("grid", "1,9,8".to_owned()), ("text", "10".to_owned())]);
+    let c = inputs.path("c.safetensors");
+    done(&[&["rainfusion", "--input", &file, "--output", &c], &common[..]].concat());
+    let c = TensorFile::open(&c).expect("c");
+    let lengths = ["order", "walk"].map(|n| c.tensor(n).expect("a tensor").len());
+    assert_eq!(lengths, [82, 96 + 10]);
     for name in ["mask", "order"] {
         let bytes = |file: &TensorFile| file.tensor(name).and_then(|t| t.to_bytes()).expect("a tensor");
         assert_eq!(bytes(&a), bytes(&b), "{name}");
