@@ -101,7 +101,7 @@ fn every(dtype: DType) -> Column {
             }
         }
     }
-    while values.len() % 4 != 0 {
+    while !values.len().is_multiple_of(4) {
         values.push(values[0]);
     }
     Column::of(dtype, &values)
@@ -168,7 +168,7 @@ fn pairs(dtype: DType) -> [Column; 2] {
     let mut values = edges(dtype);
     let mut random = Bits(77);
     values.extend((0..12).map(|_| eval::from_bits(dtype, random.next() & !u64::from(dtype == DType::Bool))));
-    while values.len() % 4 != 0 {
+    while !values.len().is_multiple_of(4) {
         values.push(values[0]);
     }
     let all = || values.iter().flat_map(|a| values.iter().map(move |b| (*a, *b)));
@@ -190,13 +190,13 @@ fn near(dtype: DType, got: Scalar, want: Scalar) -> bool {
         return true;
     }
     let unit = f64::from(f32::EPSILON) * y.abs();
-    let step = match dtype {
-        DType::F16 => 2f64.powi(-10) * y.abs() + 2f64.powi(-24),
-        DType::BF16 => 2f64.powi(-7) * y.abs(),
-        DType::F8E4M3 => 2f64.powi(-3) * y.abs() + 2f64.powi(-9),
-        DType::F8E5M2 => 2f64.powi(-2) * y.abs() + 2f64.powi(-16),
-        _ => 0.0,
-    };
+    // The mantissa bits and the smallest step of the small floats.
+    let (mantissa, least) =
+        [(DType::F16, 10, -24), (DType::BF16, 7, -133), (DType::F8E4M3, 3, -9), (DType::F8E5M2, 2, -16)]
+            .iter()
+            .find(|row| row.0 == dtype)
+            .map_or((1000, -1000), |row| (row.1, row.2));
+    let step = 2f64.powi(-mantissa) * y.abs() + 2f64.powi(least);
     // 2^-125, the largest result that is flushed.
     (x - y).abs() <= 4.0 * unit + step + 2.4e-38
 }
@@ -222,7 +222,9 @@ fn memory_and_back() {
         let column = every(dtype);
         for width in WIDTHS {
             let got = map(std::slice::from_ref(&column), dtype, width, |_, x| x[0]);
-            check(&format!("{dtype} {width:?}"), &got, &[column.clone()], |n, got| exactly(got, column.get(n)));
+            check(&format!("{dtype} {width:?}"), &got, std::slice::from_ref(&column), |n, got| {
+                exactly(got, column.get(n))
+            });
         }
     }
 }
@@ -235,7 +237,9 @@ fn casts() {
             for width in WIDTHS {
                 let got = map(std::slice::from_ref(&column), to, width, |e, x| convert::cast(e, x[0], to));
                 let what = format!("{from} as {to} {width:?}");
-                check(&what, &got, &[column.clone()], |n, got| exactly(got, eval::cast(from, to, column.get(n))));
+                check(&what, &got, std::slice::from_ref(&column), |n, got| {
+                    exactly(got, eval::cast(from, to, column.get(n)))
+                });
             }
         }
     }
@@ -248,7 +252,7 @@ fn unary_ops() {
         for op in UnaryOp::ALL.iter().copied().filter(|op| op.class().admits(dtype)) {
             for width in WIDTHS {
                 let got = map(std::slice::from_ref(&column), dtype, width, |e, x| arith::unary(e, op, x[0]));
-                check(&format!("{op:?} {dtype} {width:?}"), &got, &[column.clone()], |n, got| {
+                check(&format!("{op:?} {dtype} {width:?}"), &got, std::slice::from_ref(&column), |n, got| {
                     let want = eval::unary(op, dtype, column.get(n));
                     let good = if op.class() == Class::Float { near(dtype, got, want) } else { same(got, want) };
                     if good { Ok(()) } else { Err(want) }
@@ -312,7 +316,7 @@ fn horizontal_reductions() {
                 };
                 eval::binary(op, dtype, a, b).expect("no division")
             };
-            check(&format!("{op:?} {dtype}"), &got, &[column.clone()], |n, got| {
+            check(&format!("{op:?} {dtype}"), &got, std::slice::from_ref(&column), |n, got| {
                 let x = |lane| column.get(n / 4 * 4 + lane);
                 // Both registers' halves first, or neighbours first: all that is used.
                 let ways = [step(step(x(0), x(2)), step(x(1), x(3))), step(step(x(0), x(1)), step(x(2), x(3)))];

@@ -49,7 +49,7 @@ pub(crate) fn transcendental(e: &mut Emit<'_>, op: UnaryOp, x: Lanes) -> Lanes {
 const ROUNDER: f32 = 12_582_912.0;
 
 /// `2 · 2^f` for |f| ≤ 1/2, highest power first.
-const EXP2: [f32; 6] = [2.652_945_4e-3, 1.934_302_5e-2, 0.111_014_675, 0.480_444_84, 1.386_294, 2.0];
+const EXP2: [f32; 6] = [2.652_945_4e-3, 1.934_302_5e-2, 0.111_014_68, 0.480_444_84, 1.386_294, 2.0];
 
 /// `2 · e^f` for |f| ≤ ln 2 / 2, highest power first.
 const EXP: [f32; 7] = [2.768_730_7e-3, 1.674_831_1e-2, 8.333_6e-2, 0.333_328_62, 0.999_999_9, 2.0, 2.0];
