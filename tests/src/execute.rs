@@ -169,8 +169,7 @@ impl Memory {
 /// The count and the list of kept blocks of each row.
 fn rows(mask: &MaskArray) -> (Vec<i32>, Vec<i32>) {
     let width = mask.shape.last().copied().unwrap_or(0);
-    let mut count =
-        vec![0; if width == 0 { mask.shape[..mask.shape.len() - 1].iter().product() } else { mask.bits.len() / width }];
+    let mut count = vec![0; mask.shape[..mask.shape.len() - 1].iter().product()];
     let mut list = vec![0; mask.bits.len()];
     for (n, _) in mask.bits.iter().enumerate().filter(|(_, b)| **b) {
         let row = n / width;

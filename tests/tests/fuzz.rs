@@ -39,7 +39,15 @@ fn kernels() -> Vec<(String, String)> {
 
 /// Splits into words, numbers, symbols and spaces, so that mutations stay close to programs.
 fn pieces(text: &str) -> Vec<String> {
-    let class = |c: char| if c.is_alphanumeric() || c == '_' { 0 } else if c.is_whitespace() { 1 } else { 2 };
+    let class = |c: char| {
+        if c.is_alphanumeric() || c == '_' {
+            0
+        } else if c.is_whitespace() {
+            1
+        } else {
+            2
+        }
+    };
     let mut out: Vec<String> = Vec::new();
     let mut last = 3;
     for c in text.chars() {
@@ -62,8 +70,15 @@ fn mutate(text: &str, other: &str, random: &mut Random) -> String {
             0 => drop(words.remove(at)),
             1 => words.insert(at, foreign[random.below(foreign.len())].clone()),
             2 => words[at] = foreign[random.below(foreign.len())].clone(),
-            3 => { let to = (at + 1 + random.below(8)) % words.len(); words.swap(at, to) },
-            4 => words[at] = ["0", "-1", "9223372036854775807", "1e309", "\u{0}", "é", ":", "over", "(", "}"][random.below(10)].into(),
+            3 => {
+                let to = (at + 1 + random.below(8)) % words.len();
+                words.swap(at, to)
+            }
+            4 => {
+                words[at] = ["0", "-1", "9223372036854775807", "1e309", "\u{0}", "é", ":", "over", "(", "}"]
+                    [random.below(10)]
+                .into()
+            }
             _ => words.truncate(words.len() - random.below(words.len() / 2 + 1)),
         }
         if words.is_empty() {

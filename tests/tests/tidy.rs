@@ -92,7 +92,9 @@ fn unsafe_code_says_why() {
     for (name, text) in all(".rs") {
         let lines: Vec<&str> = text.lines().collect();
         for (n, line) in lines.iter().enumerate() {
-            if !line.contains("unsafe {") && !line.trim_start().starts_with("unsafe impl") || name.starts_with("tests/tests/tidy") {
+            if !line.contains("unsafe {") && !line.trim_start().starts_with("unsafe impl")
+                || name.starts_with("tests/tests/tidy")
+            {
                 continue;
             }
             let before = &lines[n.saturating_sub(6)..=n];

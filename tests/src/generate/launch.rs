@@ -352,10 +352,10 @@ fn element(dtype: DType, wild: bool, noise: &mut Noise) -> Scalar {
     if dtype == DType::Bool {
         return Scalar::Bool(bits % 2 == 1);
     }
-    if wild && bits % 3 == 0 {
+    if wild && bits.is_multiple_of(3) {
         return eval::from_bits(dtype, noise.next() ^ noise.next() << 32);
     }
-    if wild && dtype.is_float() && bits % 7 == 0 {
+    if wild && dtype.is_float() && bits.is_multiple_of(7) {
         let x = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0][(bits >> 8) as usize % 4];
         return Scalar::Float(eval::round(dtype, x));
     }

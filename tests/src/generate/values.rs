@@ -107,10 +107,10 @@ impl Generator<'_> {
 
     /// A scalar bool in scope, or a comparison of scalars that makes one.
     pub(super) fn condition(&mut self) -> Value {
-        if let Some(found) = self.pick(|g, v| *g.ty(v) == Type::Scalar(DType::Bool)) {
-            if self.source.chance(50) {
-                return found;
-            }
+        if let Some(found) = self.pick(|g, v| *g.ty(v) == Type::Scalar(DType::Bool))
+            && self.source.chance(50)
+        {
+            return found;
         }
         let (a, b) = (self.scalar_int(), self.scalar_int());
         let op = self.source.pick(&[BinaryOp::Lt, BinaryOp::Ge, BinaryOp::Ne, BinaryOp::Eq]);

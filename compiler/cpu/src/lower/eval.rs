@@ -9,6 +9,7 @@ use pantile_ir::{BinaryOp, DType, DimId, Inst, Op, Value};
 
 use super::Lower;
 use super::access::Access;
+use super::plan::reads_elsewhere;
 use super::storage::Tile;
 use crate::vector::{ACCESS, Lanes, Width};
 use crate::{Limit, arith, convert, host, vector};
@@ -138,10 +139,7 @@ impl<'f> Lower<'_, 'f> {
         match self.is_inline(value) {
             Some(inst) => {
                 for (n, arg) in inst.args.iter().enumerate() {
-                    // The source of a gather and of a reshaping is read at places that only the lanes know.
-                    let elsewhere = matches!(inst.op, Op::Gather(_) if n == 0)
-                        || matches!(inst.op, Op::Split { .. } | Op::Merge { .. });
-                    if !elsewhere {
+                    if !reads_elsewhere(inst, n) {
                         self.prepare(*arg, seen)?;
                     }
                 }

@@ -107,6 +107,11 @@ pub fn iteration(facts: &Facts<'_>, inst: &Inst) -> Vec<DimId> {
     inst.results.iter().flat_map(of).collect()
 }
 
+/// Whether an operand is read at places that only the lanes know: the source of a gather or of a reshaping.
+pub fn reads_elsewhere(inst: &Inst, operand: usize) -> bool {
+    matches!(inst.op, Op::Gather(_) if operand == 0) || matches!(inst.op, Op::Split { .. } | Op::Merge { .. })
+}
+
 /// The dims that a reduction takes away.
 pub fn reduced(inst: &Inst) -> &[DimId] {
     if let Op::Reduce(_, dims) | Op::Dot(dims) = &inst.op { dims } else { &[] }
@@ -293,9 +298,7 @@ impl<'f> Planner<'_, 'f> {
         }
         seen.insert(value, whole);
         for (n, arg) in inst.args.iter().enumerate() {
-            let elsewhere =
-                matches!(inst.op, Op::Gather(_) if n == 0) || matches!(inst.op, Op::Split { .. } | Op::Merge { .. });
-            self.reads_behind(*arg, whole || elsewhere, out, seen);
+            self.reads_behind(*arg, whole || reads_elsewhere(inst, n), out, seen);
         }
     }
 
@@ -313,7 +316,9 @@ impl<'f> Planner<'_, 'f> {
             return out;
         }
         let whole = self.class(inst) == Class::Alone;
-        inst.args.iter().for_each(|v| self.reads(*v, whole, &mut out));
+        for (n, arg) in inst.args.iter().enumerate() {
+            self.reads(*arg, whole || reads_elsewhere(inst, n), &mut out);
+        }
         let mut nested = HashMap::new();
         inst.regions.iter().for_each(|r| self.region_reads(r, &mut nested));
         let inside: HashSet<Value> = inst.regions.iter().flat_map(defined).collect();
