@@ -175,7 +175,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// The function `id` of `code`, which has the signature of [`Entry::params`].
+    /// The function `id` of `code`, which has the signature that an entry has.
     pub fn new(code: Code, id: FuncId) -> Self {
         Self { address: code.address(id), code }
     }
