@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use cranelift_codegen::ir::{InstBuilder, types};
 use pantile_cpu::vector::ACCESS;
-use pantile_cpu::{Arg, Entry, Jit, Kernel, Launch, Limit, Options, compile};
+use pantile_cpu::{Arg, Entry, Features, Jit, Kernel, Launch, Limit, Options, compile};
 use pantile_ir::{
     Axis, BinaryOp, Builder, DType, Dim, DimId, Extent, ExtentId, Func, GridAxis, Index, Loop, Op, Over, Param,
     ParamId, ParamKind, ReduceOp, Scalar, StoreMode, Type, UnaryOp, Value,
@@ -16,17 +16,18 @@ const LOG2E: f64 = std::f64::consts::LOG2_E;
 fn main() -> Result<(), Limit> {
     let peak = fma_peak()?;
     say(&format!("FMA peak, 128 bits: {:.2} GF/s", peak / 1e9));
-    for dtype in [DType::F32, DType::BF16] {
-        for (bq, bk) in [(128, 128), (64, 128), (128, 64), (64, 64)] {
-            for (n, d) in [(4096, 128), (4080, 64)] {
+    let shapes = [(128, 128), (64, 128), (128, 64), (64, 64)].map(|b| [(b, 4096, 128), (b, 4080, 64)]).concat();
+    for features in Features::ALL.iter().copied().filter(|f| *f <= Features::host()) {
+        for dtype in [DType::F32, DType::BF16] {
+            for ((bq, bk), n, d) in shapes.iter().copied() {
                 let func = attention(dtype, bq, bk, d);
                 let started = Instant::now();
-                let kernel = compile(&func, &Options::default())?;
+                let kernel = compile(&func, &Options { features, ..Options::default() })?;
                 let compiling = started.elapsed();
                 let seconds = run(&kernel, dtype, n, d, bq)?;
                 let rate = (4 * n * n * d) as f64 / seconds;
                 say(&format!(
-                    "{dtype} N {n} D {d} blocks {bq}×{bk}: {:6.2} GF/s, {:4.1} % of peak, {:.1} ms; compiled in {:.2} ms",
+                    "{features} {dtype} N {n} D {d} blocks {bq}×{bk}: {:6.2} GF/s, {:4.1} % of peak, {:.1} ms; compiled in {:.2} ms",
                     rate / 1e9,
                     100.0 * rate / peak,
                     seconds * 1e3,
@@ -167,7 +168,7 @@ fn run(kernel: &Kernel, dtype: DType, n: i64, d: i64, bq: i64) -> Result<f64, Li
 fn fma_peak() -> Result<f64, Limit> {
     const CHAINS: usize = 10;
     let rounds = 100_000;
-    let mut jit = Jit::new(false)?;
+    let mut jit = Jit::new(false, pantile_cpu::Features::host())?;
     let signature = jit.signature(&[types::I64; 4], &[types::I64]);
     let id = jit.piece("peak", signature, |e| {
         let (lo, hi, data) = (e.int(0), e.param(3), e.param(0));

@@ -6,7 +6,7 @@ use std::time::Instant;
 use cranelift_codegen::ir::{InstBuilder, types};
 use pantile_cpu::dot::{self, Init};
 use pantile_cpu::pack::{self, Along, Pack};
-use pantile_cpu::{Entry, Jit, Limit};
+use pantile_cpu::{Entry, Features, Jit, Limit};
 use pantile_ir::DType;
 
 /// A multiple of the latency times the ports, and few enough for 16 registers.
@@ -15,9 +15,12 @@ const CHAINS: usize = 10;
 fn main() -> Result<(), Limit> {
     let peak = fma_peak()?;
     report("FMA peak, 128 bits", peak, peak);
-    for (m, n, k) in [(128, 128, 128), (64, 128, 128), (128, 64, 64), (127, 125, 126), (128, 128, 64)] {
-        for init in [Init::Zero, Init::Scaled] {
-            report(&format!("dot {m}×{n}×{k} {init:?}"), dot_rate(init, m, n, k)?, peak);
+    for features in Features::ALL.iter().copied().filter(|f| *f <= Features::host()) {
+        for (m, n, k) in [(128, 128, 128), (64, 128, 128), (128, 64, 64), (127, 125, 126), (128, 128, 64)] {
+            for init in [Init::Zero, Init::Scaled] {
+                let rate = dot_rate(features, init, m, n, k)?;
+                report(&format!("dot {features} {m}×{n}×{k} {init:?}"), rate, peak);
+            }
         }
     }
     for (dtype, along) in
@@ -35,13 +38,13 @@ fn main() -> Result<(), Limit> {
 fn report(what: &str, rate: f64, peak: f64) {
     #[allow(clippy::print_stdout, reason = "a program for people")]
     {
-        println!("{what:<32} {:8.2} GF/s  {:5.1} % of peak", rate / 1e9, 100.0 * rate / peak);
+        println!("{what:<36} {:8.2} GF/s  {:5.1} % of peak", rate / 1e9, 100.0 * rate / peak);
     }
 }
 
 fn fma_peak() -> Result<f64, Limit> {
     let rounds = 100_000;
-    let mut jit = Jit::new(false)?;
+    let mut jit = Jit::new(false, Features::host())?;
     let signature = jit.signature(&[types::I64; 4], &[types::I64]);
     let id = jit.piece("peak", signature, |e| {
         let (lo, hi, data) = (e.int(0), e.param(3), e.param(0));
@@ -66,7 +69,7 @@ fn fma_peak() -> Result<f64, Limit> {
     Ok((rounds as usize * 4 * CHAINS * 8) as f64 / seconds)
 }
 
-fn dot_rate(init: Init, m: i64, n: i64, k: i64) -> Result<f64, Limit> {
+fn dot_rate(features: Features, init: Init, m: i64, n: i64, k: i64) -> Result<f64, Limit> {
     let (mut a, mut b) = (vec![1f32; (m * k) as usize], vec![1f32; (dot::packed_bytes(k, n) / 4) as usize]);
     let row = (n + 15) / 16 * 16;
     let (mut c, mut scale) = (vec![0f32; (m * row) as usize], vec![0.5f32; m as usize]);
@@ -81,7 +84,7 @@ fn dot_rate(init: Init, m: i64, n: i64, k: i64) -> Result<f64, Limit> {
         n as u64,
         k as u64,
     ];
-    let mut jit = Jit::new(false)?;
+    let mut jit = Jit::new(false, features)?;
     let inner = dot::piece(&mut jit, init)?;
     let entry = repeated(jit, inner, words.len())?;
     let rounds = 20;
@@ -100,7 +103,7 @@ fn pack_time(dtype: DType, along: Along, rows: i64, columns: i64) -> Result<f64,
         rows as u64,
         columns as u64,
     ];
-    let mut jit = Jit::new(false)?;
+    let mut jit = Jit::new(false, Features::host())?;
     let inner = pack::piece(&mut jit, Pack { dtype, along, gather: false })?;
     let entry = repeated(jit, inner, words.len())?;
     let rounds = 50;

@@ -14,11 +14,12 @@ use cranelift_frontend::FunctionBuilderContext;
 use cranelift_jit::{JITBuilder, JITModule};
 use cranelift_module::{FuncId, Linkage, Module};
 
-use crate::{Emit, Limit};
+use crate::{Emit, Features, Limit};
 
 /// A module that is being filled with functions.
 pub struct Jit {
     module: JITModule,
+    features: Features,
     pieces: HashMap<String, FuncId>,
     clif: Option<String>,
     bytes: usize,
@@ -30,12 +31,16 @@ impl Jit {
     /// An empty module for the machine that runs this. `keep_clif` keeps the text of each function.
     ///
     /// # Errors
-    /// If Cranelift does not know the machine.
-    pub fn new(keep_clif: bool) -> Result<Self, Limit> {
+    /// If Cranelift does not know the machine, or it lacks the features.
+    pub fn new(keep_clif: bool, features: Features) -> Result<Self, Limit> {
+        if features > Features::host() {
+            return Err(Limit::new(format!("this machine has no {features}; it has {}", Features::host())));
+        }
         let isa = host_isa().map_err(|why| Limit::new(format!("this machine cannot run compiled code: {why}")))?;
         let builder = JITBuilder::with_isa(isa, cranelift_module::default_libcall_names());
         Ok(Self {
             module: JITModule::new(builder),
+            features,
             pieces: HashMap::new(),
             clif: keep_clif.then(String::new),
             bytes: 0,
@@ -52,6 +57,11 @@ impl Jit {
     /// Name and machine code of each function so far, if kept.
     pub fn disassembly(&self) -> &[(String, String)] {
         self.disassembly.as_deref().unwrap_or_default()
+    }
+
+    /// The instructions that pieces may use beyond Cranelift's.
+    pub fn features(&self) -> Features {
+        self.features
     }
 
     /// A signature in the calling convention of the machine.
@@ -89,6 +99,34 @@ impl Jit {
         emit.finish(self.frontend_config());
         let id = self.define(name, func)?;
         self.pieces.insert(name.to_owned(), id);
+        Ok(id)
+    }
+
+    /// The function called `name`, written by `code` as bytes at its first request: position-independent, calling nothing.
+    ///
+    /// # Errors
+    /// What `code` or Cranelift refuses.
+    pub fn assembled(
+        &mut self,
+        name: &str,
+        signature: Signature,
+        code: impl FnOnce() -> Result<Vec<u8>, Limit>,
+    ) -> Result<FuncId, Limit> {
+        if let Some(id) = self.pieces.get(name) {
+            return Ok(*id);
+        }
+        let started = Instant::now();
+        let refused = |why: String| Limit::new(format!("Cranelift refuses `{name}`: {why}"));
+        let declared = self.module.declare_function(name, Linkage::Export, &signature);
+        let id = declared.map_err(|why| refused(format!("{why:?}")))?;
+        let bytes = code()?;
+        self.module.define_function_bytes(id, 64, &bytes, &[]).map_err(|why| refused(format!("{why:?}")))?;
+        if let Some(text) = &mut self.clif {
+            text.push_str(&format!("; {name}: {} bytes of {} code, not Cranelift's\n\n", bytes.len(), self.features));
+        }
+        self.bytes += bytes.len();
+        self.pieces.insert(name.to_owned(), id);
+        self.spent += started.elapsed();
         Ok(id)
     }
 

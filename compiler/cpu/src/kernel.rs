@@ -8,9 +8,9 @@ use std::time::Duration;
 use pantile_diag::Span;
 use pantile_ir::{BlockTable, Func, ParamKind};
 
-use crate::Limit;
 use crate::jit::Entry;
 use crate::lower::{self, Lowered, Words};
+use crate::{Features, Limit};
 
 /// How to compile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -19,6 +19,8 @@ pub struct Options {
     pub checks: bool,
     /// Keep the text of the functions, for people.
     pub keep_clif: bool,
+    /// What the dot may use; by default all that the machine has.
+    pub features: Features,
 }
 
 /// One argument of a launch.

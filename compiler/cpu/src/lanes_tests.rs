@@ -34,7 +34,7 @@ impl Column {
 
 /// Compiles `body` for one width and runs it over the columns, whose length is a multiple of 4.
 fn map(inputs: &[Column], out: DType, width: Width, body: impl Fn(&mut Emit<'_>, &[Lanes]) -> Lanes) -> Column {
-    let mut jit = Jit::new(false).expect("the host is supported");
+    let mut jit = Jit::new(false, crate::Features::Baseline).expect("the host is supported");
     let signature = jit.signature(&[types::I64; 4], &[types::I64]);
     let id = jit.piece("map", signature, |e| {
         let (lo, words, hi) = (e.int(0), e.param(0), e.param(3));

@@ -6,6 +6,7 @@ mod callbacks;
 pub mod convert;
 pub mod dot;
 mod emit;
+mod features;
 pub mod host;
 mod jit;
 mod kernel;
@@ -15,6 +16,7 @@ pub mod pack;
 pub mod vector;
 
 pub use emit::{Counted, Emit};
+pub use features::Features;
 pub use jit::{Code, Entry, Jit, signature};
 pub use kernel::{Arg, Kernel, Launch, Options, Timings, compile};
 
@@ -36,7 +38,5 @@ impl Limit {
     }
 }
 
-#[cfg(test)]
-mod dot_tests;
 #[cfg(test)]
 mod lanes_tests;

@@ -68,7 +68,7 @@ pub fn lower(func: &Func, options: &Options, dense: &[bool]) -> Result<Lowered, 
     let arena_bytes = arena_bytes.max(storage.bytes);
     let planned = started.elapsed();
 
-    let mut jit = Jit::new(options.keep_clif)?;
+    let mut jit = Jit::new(options.keep_clif, options.features)?;
     let params = [types::I64, types::I64, types::I64, types::I64];
     let signature = jit.signature(&params, &[types::I64]);
     let mut code = Function::with_name_signature(UserFuncName::default(), signature);

@@ -300,7 +300,7 @@ fn run_compiled(
     orders: &[Vec<i32>],
     memory: &mut [Memory],
 ) -> Result<(), (String, pantile_diag::Span)> {
-    let options = Options { checks: true, keep_clif: std::env::var("CLIF").is_ok() };
+    let options = Options { checks: true, keep_clif: std::env::var("CLIF").is_ok(), ..Options::default() };
     let kernel: Kernel = match pantile_cpu::compile(func, &options) {
         Ok(kernel) => kernel,
         Err(limit) => panic!("{}: {}\n{}", func.name, limit.message, pantile_ir::print(func)),

@@ -7,7 +7,7 @@ use pantile_ir::{DType, Scalar, eval};
 
 use crate::dot::{self, Dot, Init};
 use crate::pack::{self, Along, Pack, PackArgs};
-use crate::{Emit, Entry, Jit};
+use crate::{Emit, Entry, Features, Jit};
 use cranelift_codegen::ir::InstBuilder;
 
 struct Case {
@@ -19,8 +19,8 @@ struct Case {
 }
 
 /// Packs B and multiplies, all in one compiled function.
-fn compile(init: Init, pack: Pack) -> Entry {
-    let mut jit = Jit::new(false).expect("the host is supported");
+fn compile(init: Init, pack: Pack, features: Features) -> Entry {
+    let mut jit = Jit::new(false, features).expect("the host is supported");
     let dot_id = dot::piece(&mut jit, init).expect("accepted by Cranelift");
     let pack_id = pack::piece(&mut jit, pack).expect("accepted by Cranelift");
     let signature = jit.signature(&[types::I64; 4], &[types::I64]);
@@ -118,16 +118,35 @@ fn cast(dtype: DType, x: f64) -> Scalar {
     eval::cast(DType::F64, dtype, Scalar::Float(x))
 }
 
+/// The emitters that this machine can run.
+fn available() -> impl Iterator<Item = Features> {
+    Features::ALL.iter().copied().filter(|f| *f <= Features::host())
+}
+
 #[test]
 fn products_at_every_edge() {
-    let sizes =
-        [(1, 1, 1), (2, 16, 4), (3, 17, 5), (7, 31, 127), (16, 48, 64), (5, 33, 3), (4, 16, 0), (0, 5, 5), (9, 15, 18)];
+    let sizes = [
+        (1, 1, 1),
+        (2, 16, 4),
+        (3, 17, 5),
+        (7, 31, 127),
+        (16, 48, 64),
+        (5, 33, 3),
+        (4, 16, 0),
+        (0, 5, 5),
+        (9, 15, 18),
+        (13, 32, 9),
+        (24, 16, 8),
+        (35, 20, 11),
+    ];
     for init in [Init::Zero, Init::Accumulate, Init::Scaled] {
         for along in [Along::N, Along::K] {
             for gather in [false, true] {
                 let pack = Pack { dtype: DType::F32, along, gather };
-                let entry = compile(init, pack);
-                sizes.iter().for_each(|&(m, n, k)| run(&entry, &Case { init, pack, m, n, k }));
+                for features in available() {
+                    let entry = compile(init, pack, features);
+                    sizes.iter().for_each(|&(m, n, k)| run(&entry, &Case { init, pack, m, n, k }));
+                }
             }
         }
     }
@@ -138,7 +157,7 @@ fn packing_converts_every_number() {
     for dtype in DType::ALL.iter().copied().filter(|d| *d != DType::Bool) {
         for along in [Along::N, Along::K] {
             let pack = Pack { dtype, along, gather: true };
-            let entry = compile(Init::Zero, pack);
+            let entry = compile(Init::Zero, pack, Features::host());
             run(&entry, &Case { init: Init::Zero, pack, m: 3, n: 21, k: 10 });
         }
     }
@@ -148,7 +167,7 @@ fn packing_converts_every_number() {
 #[test]
 fn inner_loop_stays_in_registers() {
     for init in [Init::Zero, Init::Accumulate, Init::Scaled] {
-        let mut jit = Jit::new(false).expect("the host is supported");
+        let mut jit = Jit::new(false, Features::Baseline).expect("the host is supported");
         jit.keep_disassembly();
         dot::piece(&mut jit, init).expect("accepted by Cranelift");
         let (_, text) = &jit.disassembly()[0];
