@@ -41,8 +41,8 @@ impl<K: PartialEq, V: Clone> Store<K, V> {
     }
 }
 
-type ExecutableKey = (Backend, bool, Arc<Func>);
-type TableKey = (Backend, Arc<Order>);
+type ExecutableKey = (Backend, bool, crate::CpuFeatures, Arc<Func>);
+type TableKey = (Backend, bool, Arc<Order>);
 
 /// What a device and its clones have compiled.
 #[derive(Default)]

@@ -23,10 +23,21 @@ const LARGEST_CHUNK: u64 = 256;
 fn pool() -> Option<&'static rayon::ThreadPool> {
     static POOL: OnceLock<Option<rayon::ThreadPool>> = OnceLock::new();
     let build = || {
-        let wanted = std::env::var("PANTILE_THREADS").ok().and_then(|n| n.parse().ok()).unwrap_or(0);
+        let wanted = wanted_threads().unwrap_or(0);
         rayon::ThreadPoolBuilder::new().num_threads(wanted).thread_name(|n| format!("pantile-{n}")).build().ok()
     };
     POOL.get_or_init(build).as_ref()
+}
+
+/// What `PANTILE_THREADS` asks for, 0 where it is not set.
+///
+/// # Errors
+/// If it is no number of threads.
+pub(crate) fn wanted_threads() -> Result<usize> {
+    let Ok(text) = std::env::var("PANTILE_THREADS") else { return Ok(0) };
+    text.parse().ok().filter(|n| (1..=1024).contains(n)).ok_or_else(|| {
+        Error::Device(format!("environment variable `PANTILE_THREADS`: `{text}` is not a number from 1 to 1024"))
+    })
 }
 
 /// The number of workers.
@@ -64,13 +75,15 @@ pub(crate) fn run(
         }
         Operand::Scalar(..) | Operand::In(_) | Operand::Out(_) | Operand::MaskOut(_) => None,
     });
-    let total = sizes.iter().product();
+    let total: u64 = sizes.iter().product();
+    // Cells that are next to each other in an order need not be neighbours.
+    let chunk = if order.is_some() { 1 } else { (total / (threads() as u64 * 16)).clamp(1, LARGEST_CHUNK) };
     let work = Work {
         kernel,
         words: &words,
         order,
         total,
-        chunk: (total / (threads() as u64 * 16)).clamp(1, LARGEST_CHUNK),
+        chunk,
         next: AtomicU64::new(0),
         done: AtomicU64::new(0),
         fault: AtomicU64::new(0),
@@ -84,7 +97,7 @@ pub(crate) fn run(
     match work.fault.into_inner() {
         0 => Ok(()),
         site => {
-            let (message, span) = kernel.fault(site - 1);
+            let (message, span) = kernel.fault(&words, site - 1);
             let instance = instance(work.fault_cell.into_inner(), &sizes);
             Err(Error::Fault { kernel: func.name.clone(), instance, message, line: line(sources, span) })
         }
@@ -145,28 +158,25 @@ impl Work<'_> {
 
     /// What each worker does: takes chunks until there are none.
     fn work(&self) -> Result<()> {
-        let bytes = self.kernel.arena_bytes();
-        ARENA.with_borrow_mut(|arena| {
-            if arena.as_ref().is_none_or(|a| a.len() < bytes) {
-                let what = format!("the arena of `{}`", self.name);
-                *arena = Some(Storage::zeroed(bytes).ok_or(Error::Memory { what, bytes })?);
-            }
-            let Some(arena) = arena.as_mut() else { return Ok(()) };
-            let (mut first, chunk) = (self.take(), if self.order.is_some() { 1 } else { self.chunk });
-            while first < self.total && self.fault.load(Ordering::Relaxed) == 0 {
-                let count = chunk.min(self.total - first);
-                let start = self.order.as_ref().map_or(first, |order| order[first as usize]);
-                self.cells(arena, start, count);
-                self.tell(count);
-                first = self.take();
-            }
-            Ok(())
-        })
+        let bytes = self.kernel.arena_bytes(self.words);
+        // Taken, not borrowed: a progress hook may launch kernels of its own.
+        let arena = ARENA.take().filter(|arena| arena.len() >= bytes).or_else(|| Storage::zeroed(bytes));
+        let what = || format!("the arena of `{}`", self.name);
+        let mut arena = arena.ok_or_else(|| Error::Memory { what: what(), bytes })?;
+        let mut first = self.take();
+        while first < self.total && self.fault.load(Ordering::Relaxed) == 0 {
+            let count = self.chunk.min(self.total - first);
+            let start = self.order.as_ref().map_or(first, |order| order[first as usize]);
+            self.cells(&mut arena, start, count);
+            self.tell(count);
+            first = self.take();
+        }
+        ARENA.set(Some(arena));
+        Ok(())
     }
 
     fn take(&self) -> u64 {
-        let chunk = if self.order.is_some() { 1 } else { self.chunk };
-        self.next.fetch_add(chunk, Ordering::Relaxed)
+        self.next.fetch_add(self.chunk, Ordering::Relaxed)
     }
 
     fn tell(&self, count: u64) {

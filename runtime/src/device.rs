@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::cache::Cache;
-use crate::{Error, Result};
+use crate::{CpuFeatures, Error, Result};
 
 /// Which back end a device runs kernels on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,6 +44,7 @@ pub type ProgressHook = Arc<dyn Fn(Progress<'_>) + Send + Sync>;
 pub struct Device {
     pub(crate) backend: Backend,
     pub(crate) checks: bool,
+    pub(crate) features: CpuFeatures,
     pub(crate) progress: Option<ProgressHook>,
     pub(crate) cache: Arc<Cache>,
 }
@@ -56,7 +57,7 @@ impl fmt::Debug for Device {
 
 impl Device {
     fn new(backend: Backend) -> Self {
-        Self { backend, checks: false, progress: None, cache: Arc::default() }
+        Self { backend, checks: false, features: CpuFeatures::host(), progress: None, cache: Arc::default() }
     }
 
     /// All cores of this machine, or `PANTILE_THREADS` of them.
@@ -69,13 +70,24 @@ impl Device {
         Self::new(Backend::Interp)
     }
 
-    /// From its name: `cpu` or `interp`.
+    /// From its name: `cpu` or `interp`. The environment has its say: `PANTILE_THREADS` (a number of workers, at least 1)
+    /// and `PANTILE_CPU_FEATURES` (`baseline`, `avx2` or `avx512`: what the matrix product may use).
     ///
     /// # Errors
-    /// If there is no such device in this build.
+    /// If there is no such device in this build, or a variable of the environment makes no sense.
     pub fn parse(name: &str) -> Result<Self> {
         match name {
-            "cpu" => Ok(Self::cpu()),
+            "cpu" => {
+                crate::cpu::wanted_threads()?;
+                match std::env::var("PANTILE_CPU_FEATURES") {
+                    Ok(text) => {
+                        Self::cpu().with_features(text.parse().map_err(|why| {
+                            Error::Device(format!("environment variable `PANTILE_CPU_FEATURES`: {why}"))
+                        })?)
+                    }
+                    Err(_) => Ok(Self::cpu()),
+                }
+            }
             "interp" => Ok(Self::interp()),
             gpu if gpu == "cuda" || gpu.starts_with("cuda:") => Err(Error::Device(format!(
                 "device `{gpu}`: this build has no GPU back end; use `cpu`, or `interp` for the reference interpreter"
@@ -89,7 +101,14 @@ impl Device {
         let threads = crate::cpu::threads();
         let plural = if threads == 1 { "" } else { "s" };
         vec![
-            (Self::cpu(), format!("{}, compiled by Cranelift, {threads} thread{plural}", std::env::consts::ARCH)),
+            (
+                Self::cpu(),
+                format!(
+                    "{}, compiled by Cranelift, dot in {}, {threads} thread{plural}",
+                    std::env::consts::ARCH,
+                    CpuFeatures::host()
+                ),
+            ),
             (Self::interp(), "reference interpreter: slow, exact, one thread".into()),
         ]
     }
@@ -102,6 +121,19 @@ impl Device {
     /// The back end.
     pub fn backend(&self) -> Backend {
         self.backend
+    }
+
+    /// Uses these vector instructions in matrix products, where it would use all that the machine has.
+    ///
+    /// # Errors
+    /// If the machine lacks them.
+    pub fn with_features(mut self, features: CpuFeatures) -> Result<Self> {
+        let host = CpuFeatures::host();
+        if features > host {
+            return Err(Error::Device(format!("this machine has no {features}; the most it has is {host}")));
+        }
+        self.features = features;
+        Ok(self)
     }
 
     /// Whether `print` and `assert` of a kernel take effect.

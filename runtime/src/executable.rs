@@ -35,7 +35,7 @@ pub(crate) enum Code {
 impl Device {
     /// Makes a function ready, or finds it ready. `sources` is what its spans point into.
     pub(crate) fn prepare(&self, func: &Arc<Func>, sources: &SourceMap) -> Result<Arc<Executable>> {
-        let key = (self.backend, self.checks, func.clone());
+        let key = (self.backend, self.checks, self.features, func.clone());
         self.cache.executable(key, || self.make(func, sources))
     }
 
@@ -45,7 +45,11 @@ impl Device {
         let code = match self.backend {
             Backend::Interp => Code::Interp,
             Backend::Cpu => {
-                let options = pantile_cpu::Options { checks: self.checks, ..pantile_cpu::Options::default() };
+                let options = pantile_cpu::Options {
+                    checks: self.checks,
+                    features: self.features,
+                    ..pantile_cpu::Options::default()
+                };
                 let kernel = pantile_cpu::compile(func, &options).map_err(|limit| limited(func, limit, sources))?;
                 Code::Cpu(Box::new(kernel))
             }
@@ -65,7 +69,7 @@ impl Device {
     /// If the kernel stops, or the order is not one-to-one.
     pub(crate) fn table(&self, order: &Order, sources: &SourceMap) -> Result<Arc<Vec<i32>>> {
         let order = Arc::new(order.clone());
-        self.cache.table((self.backend, order.clone()), || self.fill(&order, sources))
+        self.cache.table((self.backend, self.checks, order.clone()), || self.fill(&order, sources))
     }
 
     fn fill(&self, order: &Order, sources: &SourceMap) -> Result<Vec<i32>> {

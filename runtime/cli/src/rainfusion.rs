@@ -38,7 +38,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "F,Y,X")]
     grid: Option<Grid>,
     /// Text tokens beside the video [default: the file's, or 0].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     text: Option<usize>,
     /// Text follows the video in memory, where it otherwise precedes it.
     #[arg(long)]
@@ -47,7 +47,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 0.8, allow_negative_numbers = true)]
     sparsity: f64,
     /// Tokens a block.
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = 128, allow_negative_numbers = true)]
     block: usize,
     /// Whether the first frame is always kept [default: on, but off for a single frame].
     #[arg(long, value_enum)]
@@ -71,7 +71,7 @@ pub(crate) struct Options {
     #[arg(long)]
     compare_dense: bool,
     /// Timed runs; the median counts [default: 5, on interp 1].
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     runs: Option<usize>,
     /// Writes `out`, `mask` and `order`.
     #[arg(long, value_name = "FILE")]
@@ -227,8 +227,11 @@ fn check_targets(options: &Options) -> Outcome {
     }
     if let Some(path) = &options.output {
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        if !folder.is_dir() || path.is_dir() {
-            return input(format!("argument `output`: {} cannot be a file there", path.display()));
+        if !folder.is_dir() {
+            return input(format!("argument `output`: there is no folder {}", folder.display()));
+        }
+        if path.is_dir() {
+            return input(format!("argument `output`: {} is a folder; name a file", path.display()));
         }
     }
     match &options.report {
