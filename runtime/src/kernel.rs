@@ -34,9 +34,10 @@ impl From<DType> for Constant {
     }
 }
 
-/// Adds a constant to what the caller fixes.
-pub(crate) fn fix(fixed: &mut Bindings, name: &str, value: Constant) {
+/// Adds a constant, or the size of an extent, to what the caller fixes.
+pub(crate) fn fix(signature: &Signature, fixed: &mut Bindings, name: &str, value: Constant) {
     match value {
+        Constant::Int(n) if signature.extents().contains(&name) => drop(fixed.extents.insert(name.into(), n)),
         Constant::Int(n) => drop(fixed.ints.insert(name.into(), n)),
         Constant::DType(dtype) => drop(fixed.dtypes.insert(name.into(), dtype)),
     }
@@ -62,10 +63,11 @@ impl Kernel {
         &self.signature
     }
 
-    /// Fixes a constant: `.with("BQ", 64)`, `.with("T", DType::F16)`. Whether there is one of that name is said at the call.
+    /// Fixes a constant: `.with("BQ", 64)`, `.with("T", DType::F16)`; or the size of an extent that no input has. Whether
+    /// there is one of that name is said at the call.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Constant>) -> Self {
-        fix(&mut self.fixed, name, value.into());
+        fix(&self.signature, &mut self.fixed, name, value.into());
         self
     }
 
@@ -159,8 +161,15 @@ fn unknown_size(signature: &Signature, out: &ParamInfo, bindings: &Bindings) -> 
     let message = match wrong {
         Some((by, n)) => format!("`{by}` must be at least 1, not {n}"),
         None => format!(
-            "the size of output `{}` does not follow from the arguments; give the output to `call_into`",
-            out.name
+            "the size of output `{}` does not follow from the arguments; fix it as a constant (`{}`), or give the output \
+             to `call_into`",
+            out.name,
+            signature
+                .extents()
+                .into_iter()
+                .filter(|e| !bindings.extents.contains_key(*e))
+                .collect::<Vec<_>>()
+                .join("`, `")
         ),
     };
     Error::launch(&signature.name, message)

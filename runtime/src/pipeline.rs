@@ -1,6 +1,7 @@
 //! A pipeline of a module, called from the host: planned once for each kind of call, then its steps run one after another
 //! over buffers that live no longer than they are used.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -40,7 +41,7 @@ impl Pipeline {
     /// Fixes a constant: `.with("P", 64)`.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Constant>) -> Self {
-        fix(&mut self.fixed, name, value.into());
+        fix(&self.signature, &mut self.fixed, name, value.into());
         self
     }
 
@@ -68,7 +69,8 @@ pub(crate) struct Ready {
     tables: Vec<Option<Arc<Vec<i32>>>>,
 }
 
-type Plans = Vec<(PlanBindings, Arc<Ready>)>;
+/// Plans by the text of what they were made for: there -0.0 is not 0.0, and a NaN is itself.
+type Plans = HashMap<String, Arc<Ready>>;
 
 /// A pipeline on a device.
 #[derive(Clone)]
@@ -117,8 +119,9 @@ impl PipelineOn {
         let Pipeline { loaded, signature, fixed } = &self.pipeline;
         let shapes = check(signature, args, fixed)?.shapes;
         let bindings = PlanBindings { args: shapes, fixed: fixed.clone() };
+        let key = format!("{bindings:?}");
         let plans = || self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, ready)) = plans().iter().find(|(known, _)| *known == bindings) {
+        if let Some(ready) = plans().get(&key) {
             return Ok(ready.clone());
         }
         let plan = loaded.module.plan(&signature.name, &bindings).map_err(|d| Error::source(d, &loaded.sources))?;
@@ -127,7 +130,7 @@ impl PipelineOn {
         if plans.len() >= PLANS {
             plans.clear();
         }
-        plans.push((bindings, ready.clone()));
+        plans.insert(key, ready.clone());
         Ok(ready)
     }
 

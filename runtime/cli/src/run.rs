@@ -24,7 +24,7 @@ pub(crate) struct Options {
     /// An argument: a number, a bool, or a tensor in a file.
     #[arg(long = "arg", value_name = "NAME=VALUE|NAME=FILE:TENSOR")]
     args: Vec<Named>,
-    /// A constant: a number or a dtype.
+    /// A constant (a number or a dtype), or the size of an extent that no argument has.
     #[arg(long = "const", value_name = "NAME=VALUE")]
     constants: Vec<Named>,
     /// Where one output goes.
