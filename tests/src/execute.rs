@@ -74,7 +74,7 @@ pub fn on_cpu(
         kernel.words(&launch).map_err(|l| l.message)?
     };
     // What stands in the arena before must not matter; NaNs show where it does.
-    let mut arena = vec![0x7fc0_0000_7fc0_0000u64; kernel.arena_bytes() / 8 + 16];
+    let mut arena = vec![0x7fc0_0000_7fc0_0000u64; kernel.arena_bytes(&words) / 8 + 16];
     let offset = arena.as_ptr().align_offset(64);
     let start = arena.as_mut_ptr().wrapping_add(offset).cast::<u8>();
     let cells = instances(func, extents);
@@ -84,7 +84,7 @@ pub fn on_cpu(
         // has the size the kernel asks for.
         let fault = unsafe { kernel.run(&words, start, from, count) };
         if fault != 0 {
-            return Ok(Outcome::Fault(kernel.fault(fault - 1).0));
+            return Ok(Outcome::Fault(kernel.fault(&words, fault - 1).0));
         }
     }
     memory.iter().zip(args).map(|(m, arg)| m.read(arg)).collect::<Result<_, _>>().map(Outcome::Done)

@@ -149,7 +149,7 @@ fn run(kernel: &Kernel, dtype: DType, n: i64, d: i64, bq: i64) -> Result<f64, Li
     let args = [arg(0), arg(1), arg(2), Arg::Scalar(scale), arg(3)];
     let launch = Launch { args: &args, extents: &[1, n, n, d], tables: &[None, None, None], orders: &[] };
     let words = kernel.words(&launch)?;
-    let mut arena = vec![0u8; kernel.arena_bytes() + 64];
+    let mut arena = vec![0u8; kernel.arena_bytes(&words) + 64];
     let start = arena.as_ptr().align_offset(64);
     // Cells take the same time, so the shortest stands for all: the others were disturbed.
     let full = n / bq;

@@ -77,8 +77,6 @@ pub struct Kernel {
     options: Options,
     words: Words,
     variants: RwLock<Variants>,
-    arena_bytes: usize,
-    sites: Vec<(String, Span)>,
     timings: Timings,
     clif: Option<String>,
     code_bytes: usize,
@@ -87,7 +85,14 @@ pub struct Kernel {
 #[derive(Default)]
 struct Variants {
     by_strides: HashMap<Vec<bool>, usize>,
-    entries: Vec<Arc<Entry>>,
+    list: Vec<Arc<Variant>>,
+}
+
+/// The code for one set of strides. What it stores, and where it may stop, depends on them.
+struct Variant {
+    entry: Entry,
+    arena_bytes: usize,
+    sites: Vec<(String, Span)>,
 }
 
 /// Compiles a kernel.
@@ -99,14 +104,13 @@ pub fn compile(func: &Func, options: &Options) -> Result<Kernel, Limit> {
     let lowered = lower::lower(func, options, &dense)?;
     let Lowered { entry, arena_bytes, sites, timings } = lowered;
     let (clif, code_bytes) = (entry.code().clif.clone(), entry.code().bytes);
-    let variants = Variants { by_strides: HashMap::from([(dense, 0)]), entries: vec![Arc::new(entry)] };
+    let first = Arc::new(Variant { entry, arena_bytes, sites });
+    let variants = Variants { by_strides: HashMap::from([(dense, 0)]), list: vec![first] };
     Ok(Kernel {
         words: Words::new(func),
         func: func.clone(),
         options: *options,
         variants: RwLock::new(variants),
-        arena_bytes,
-        sites,
         timings,
         clif,
         code_bytes,
@@ -114,9 +118,9 @@ pub fn compile(func: &Func, options: &Options) -> Result<Kernel, Limit> {
 }
 
 impl Kernel {
-    /// The size of the arena that each thread hands to [`Kernel::run`].
-    pub fn arena_bytes(&self) -> usize {
-        self.arena_bytes
+    /// The size of the arena that each thread hands to [`Kernel::run`] with these words.
+    pub fn arena_bytes(&self, words: &[u64]) -> usize {
+        self.variant(words).arena_bytes
     }
 
     /// The size of the machine code.
@@ -134,10 +138,10 @@ impl Kernel {
         self.timings
     }
 
-    /// What a fault's site means.
-    pub fn fault(&self, site: u64) -> (String, Span) {
+    /// What a fault's site means in a launch with these words.
+    pub fn fault(&self, words: &[u64], site: u64) -> (String, Span) {
         let unknown = || (format!("unknown fault {site}"), Span::default());
-        usize::try_from(site).ok().and_then(|n| self.sites.get(n).cloned()).unwrap_or_else(unknown)
+        usize::try_from(site).ok().and_then(|n| self.variant(words).sites.get(n).cloned()).unwrap_or_else(unknown)
     }
 
     /// Packs a launch; compiles another variant of the code if its strides need one.
@@ -160,10 +164,18 @@ impl Kernel {
         if let Some(variant) = variants.by_strides.get(&dense) {
             return Ok(*variant);
         }
-        variants.entries.push(Arc::new(lowered.entry));
-        let variant = variants.entries.len() - 1;
+        let Lowered { entry, arena_bytes, sites, timings: _ } = lowered;
+        variants.list.push(Arc::new(Variant { entry, arena_bytes, sites }));
+        let variant = variants.list.len() - 1;
         variants.by_strides.insert(dense, variant);
         Ok(variant)
+    }
+
+    /// The variant that packed words are for.
+    fn variant(&self, words: &[u64]) -> Arc<Variant> {
+        let variants = self.variants.read().unwrap_or_else(PoisonError::into_inner);
+        let at = words.first().map_or(0, |v| *v as usize);
+        variants.list[at.min(variants.list.len() - 1)].clone()
     }
 
     /// Which parameters have neighbouring elements along their last axis.
@@ -183,16 +195,12 @@ impl Kernel {
     ///
     /// # Safety
     /// `words` came from [`Kernel::words`] of this kernel for a launch whose arguments fit the function's parameters
-    /// and are live, and whose tables fit its dims; `arena` has [`Kernel::arena_bytes`] bytes at a multiple of 64 that
-    /// no other thread uses; the cells exist.
+    /// and are live, and whose tables fit its dims; `arena` has [`Kernel::arena_bytes`] of these words, at a multiple of
+    /// 64, that no other thread uses; the cells exist.
     #[allow(unsafe_code, reason = "the caller vouches for the memory")]
     pub unsafe fn run(&self, words: &[u64], arena: *mut u8, first_cell: u64, cells: u64) -> u64 {
-        let entry = {
-            let variants = self.variants.read().unwrap_or_else(PoisonError::into_inner);
-            let at = words.first().map_or(0, |v| *v as usize);
-            variants.entries[at.min(variants.entries.len() - 1)].clone()
-        };
+        let variant = self.variant(words);
         // SAFETY: the caller's promise is the callee's condition.
-        unsafe { entry.call(words.as_ptr(), arena, first_cell, cells) }
+        unsafe { variant.entry.call(words.as_ptr(), arena, first_cell, cells) }
     }
 }

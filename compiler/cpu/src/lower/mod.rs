@@ -57,15 +57,9 @@ pub struct Lowered {
 /// What is too large, or what Cranelift refuses.
 pub fn lower(func: &Func, options: &Options, dense: &[bool]) -> Result<Lowered, Limit> {
     let started = Instant::now();
-    // Every variant must fit the arena that the first one promised.
-    let arena_bytes = {
-        let sparse = Facts::new(func, options.checks, &vec![false; func.params.len()]);
-        Storage::new(&sparse, &Plan::new(&sparse))?.bytes
-    };
     let facts = Facts::new(func, options.checks, dense);
     let plan = Plan::new(&facts);
     let storage = Storage::new(&facts, &plan)?;
-    let arena_bytes = arena_bytes.max(storage.bytes);
     let planned = started.elapsed();
 
     let mut jit = Jit::new(options.keep_clif, options.features)?;
@@ -96,7 +90,7 @@ pub fn lower(func: &Func, options: &Options, dense: &[bool]) -> Result<Lowered, 
     let entry = Entry::new(jit.finish()?, id);
     let emit = started.elapsed().saturating_sub(planned + codegen);
     let timings = Timings { plan: planned, emit, codegen };
-    let arena_bytes = usize::try_from(arena_bytes).map_err(|_| Limit::new("the arena exceeds the address space"))?;
+    let arena_bytes = usize::try_from(storage.bytes).map_err(|_| Limit::new("the arena exceeds the address space"))?;
     Ok(Lowered { entry, arena_bytes, sites, timings })
 }
 

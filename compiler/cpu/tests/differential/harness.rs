@@ -326,7 +326,7 @@ fn run_compiled(
         })
         .product();
     // Garbage in the arena must not matter; NaNs show where it does.
-    let mut arena = vec![0x7fc0_0000_7fc0_0000u64; kernel.arena_bytes() / 8 + 16];
+    let mut arena = vec![0x7fc0_0000_7fc0_0000u64; kernel.arena_bytes(&words) / 8 + 16];
     let offset = arena.as_ptr().align_offset(64);
     let start = arena.as_mut_ptr().wrapping_add(offset).cast::<u8>();
     let first = (cells as u64).div_ceil(2);
@@ -334,7 +334,7 @@ fn run_compiled(
         // SAFETY: the words describe memory of this case, shaped by the function's own axes; the arena is big enough.
         let fault = unsafe { kernel.run(&words, start, from, count) };
         if fault != 0 {
-            return Err(kernel.fault(fault - 1));
+            return Err(kernel.fault(&words, fault - 1));
         }
     }
     Ok(())
