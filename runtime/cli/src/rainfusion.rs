@@ -70,7 +70,7 @@ pub(crate) struct Options {
     /// Computes dense attention too. The sample on the cpu is always compared.
     #[arg(long)]
     compare_dense: bool,
-    /// Timed runs; the median counts [default: 5, on interp 1].
+    /// Timed runs; the median counts [default: 9, on interp 1].
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     runs: Option<usize>,
     /// Writes `out`, `mask` and `order`.
@@ -262,7 +262,7 @@ fn measure(
     (q, k, v): (&Tensor, &Tensor, &Tensor),
 ) -> Result<Measured, Failure> {
     let slow = device.backend() == Backend::Interp;
-    let runs = options.runs.unwrap_or(if slow { 1 } else { 5 });
+    let runs = options.runs.unwrap_or(if slow { 1 } else { 9 });
     let with_dense = options.compare_dense || (options.input.is_none() && !slow);
     let scale = config.scale(q.shape()[3]);
     let operator = RainFusionOn::new(config, device)?;
