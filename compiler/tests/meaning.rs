@@ -132,6 +132,11 @@ const CASES: &[(&str, Expected)] = &[
         let (b, a) = (d / 2, d % 2);
         x(n, a * 3 + b) + (0..D).map(|e| x(n, e)).sum::<f64>()
     }),
+    ("let s = split(x[i, :], over D, as (a by 2, b by D / 2)); out[i, :] = merge(s - max(s, over b), over (a, b), as D);",
+     |n, d| {
+        let half = d / (D / 2) * (D / 2);
+        x(n, d) - (half..half + D / 2).map(|e| x(n, e)).fold(f64::NEG_INFINITY, f64::max)
+    }),
     ("let mut a = fill(0.0, over i); let mut c = 0;
       for j in N by 3 where index(j) != 1 { let s = dot(x[i, :], x[j, :]); a += sum(s, over j); c += 1; if c > 2 { a -= 1.0; } }
       out[i, :] = a + (c as f32);", |n, _| {

@@ -1,7 +1,7 @@
 //! Builtins that choose, repeat, rearrange and make tiles.
 
 use pantile_diag::{Code, Diagnostic, Span};
-use pantile_ir::{BinaryOp, DType, DimId, Op};
+use pantile_ir::{BinaryOp, DType, DimId, ExtentId, Op};
 use pantile_syntax::ast::{Arg, Ident};
 
 use super::arith::contains;
@@ -169,7 +169,14 @@ impl<'p> Sema<'p, '_> {
         names.into_iter().flatten().filter_map(|n| self.over(std::slice::from_ref(n))).flatten().collect()
     }
 
-    /// `merge(x, over (a, b), as d)`.
+    /// The whole dim of the extent of that name, if it has that size: what was split off it merges back into it.
+    fn whole_of(&mut self, name: &Ident, size: i64) -> Option<DimId> {
+        let extent = self.b.func.extents.iter().position(|e| e.name == name.node && e.order.is_none())?;
+        let dim = self.whole.get(&ExtentId(extent as u32)).copied()?;
+        (self.b.func.dim(dim).size == size).then_some(dim)
+    }
+
+    /// `merge(x, over (a, b), as d)`. Named like an extent whose whole axis is in use, `d` is that dimension again.
     pub(crate) fn merge_dims(&mut self, f: Builtin, mut a: Args<'_, 'p>, from: Vec<DimId>) -> Option<Val<'p>> {
         let Some((new, _)) = a.new else { return self.misused(f, a.span, "`as` is missing") };
         let [(name, None)] = new else { return self.misused(f, a.span, "makes one dimension, without a size") };
@@ -180,7 +187,10 @@ impl<'p> Sema<'p, '_> {
             self.must_be_full(*d, a.span, "merged")?;
         }
         let size = from.iter().try_fold(1i64, |p, d| p.checked_mul(self.b.func.dim(*d).size)).unwrap_or(i64::MAX);
-        let into = self.named_lanes(name, size)?;
+        let into = match self.whole_of(name, size).filter(|d| !self.ty(t.value).dims().contains(d)) {
+            Some(whole) => whole,
+            None => self.named_lanes(name, size)?,
+        };
         let value = self.emit(Op::Merge { from: from.clone(), into }, &[t.value], a.span)?;
         let valid = match t.valid {
             None => None,
