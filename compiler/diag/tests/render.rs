@@ -1,6 +1,6 @@
 //! How diagnostics look, and that no span, however wrong, can stop them from being shown.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
 use pantile_diag::{Code, Diagnostic, Diagnostics, FileId, SourceMap, Span, render, render_json, render_short};
 

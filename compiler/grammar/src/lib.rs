@@ -16,7 +16,15 @@ mod replace;
 mod slips;
 mod tree;
 
-#[allow(missing_docs, unused, clippy::all, clippy::pedantic, clippy::unwrap_used, clippy::wildcard_enum_match_arm)]
+#[allow(
+    missing_docs,
+    unused,
+    clippy::all,
+    clippy::pedantic,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "generated code"
+)]
 mod pantile {
     include!(concat!(env!("OUT_DIR"), "/pantile.rs"));
 }

@@ -1,7 +1,7 @@
 //! Whatever is written: parsing, drawing and printing end without a panic, and what parses is printed so that it parses
 //! to the same tree. What the messages say is tested in `errors.rs`.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
 use std::path::Path;
 

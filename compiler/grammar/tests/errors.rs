@@ -1,7 +1,7 @@
 //! Syntax errors and what is said about them: `errors.txt` holds the cases, `BLESS=1` rewrites what is expected. How
 //! diagnostics are drawn is tested in `pantile-diag`.
 
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
 use std::path::Path;
 
