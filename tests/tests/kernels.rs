@@ -1,8 +1,8 @@
-//! Every shipped kernel in every dtype at awkward sizes: the interpreter before and after passes, and machine code in
-//! three memory layouts, agree. A kernel added to `kernels/` is covered without a line here.
+//! Every kernel of `kernels/` and of `tests/suite/run/` in every dtype at awkward sizes: the interpreter before and after
+//! passes, and machine code in three memory layouts, agree. A kernel added there is covered without a line here.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pantile_compiler::passes::{Options, optimise};
 use pantile_compiler::{Bindings, GenericKind, Module, Signature};
@@ -17,13 +17,26 @@ const BLOCK: i64 = 8;
 /// Empty, one, one less than a block, a block, one more, a prime.
 const SIZES: [i64; 6] = [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, 13];
 
-fn folder() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../kernels")
+/// The folders whose kernels are run.
+const FOLDERS: [&str; 2] = ["kernels", "tests/suite/run"];
+
+fn files() -> Vec<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let inside = |folder| fs::read_dir(root.join(folder)).expect("a folder of the project").flatten().map(|e| e.path());
+    let mut files: Vec<PathBuf> = FOLDERS.into_iter().flat_map(inside).collect();
+    files.retain(|path| path.extension().is_some_and(|e| e == "tile"));
+    files.sort();
+    files
 }
 
-fn load(file: &str) -> Module {
-    let text = |name: &str| fs::read_to_string(folder().join(name)).map_err(|e| e.to_string());
-    let loaded = Module::load(file, &text(file).expect("a shipped file"), &mut |name| text(name));
+fn load(file: &Path) -> Module {
+    let folder = file.parent().expect("a file lies in a folder");
+    let text = fs::read_to_string(file).expect("a file of the project");
+    let mut find = |name: &str| {
+        let name = Path::new(name).file_name().expect("an import names a file");
+        fs::read_to_string(folder.join(name)).map_err(|e| e.to_string())
+    };
+    let loaded = Module::load(&file.to_string_lossy(), &text, &mut find);
     assert!(loaded.diagnostics.is_empty(), "{}", render_short(&loaded.diagnostics, &loaded.sources));
     loaded.module.expect("a module without errors")
 }
@@ -154,17 +167,10 @@ fn check(module: &Module, kernel: &Signature, bind: &Bindings) -> Result<(), Str
 }
 
 #[test]
-fn shipped_kernels_agree_everywhere() {
-    let mut files: Vec<String> = fs::read_dir(folder())
-        .expect("the kernels")
-        .flatten()
-        .map(|e| e.file_name().to_string_lossy().into_owned())
-        .filter(|name| name.ends_with(".tile"))
-        .collect();
-    files.sort();
+fn kernels_agree_everywhere() {
     let (mut failed, mut count) = (Vec::new(), 0);
-    for file in files {
-        let module = load(&file);
+    for file in files() {
+        let (module, file) = (load(&file), file.display());
         for kernel in module.kernels() {
             for dtype in dtypes(kernel) {
                 for size in SIZES {
