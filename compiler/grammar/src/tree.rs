@@ -102,7 +102,11 @@ impl<'c, 't> Cx<'c, 't> {
     pub fn assign(&self, l: usize, r: usize, target: Expr, op: Option<BinOp>, atomic: bool, value: Expr) -> BodyStmt {
         let assignable = matches!(target.kind, ExprKind::Name(_) | ExprKind::Index { .. } | ExprKind::Error);
         if !assignable {
-            let help = "the left side is a variable, or a tensor with its indices: `t[i, :] = …`; `==` compares";
+            let help = if matches!(target.kind, ExprKind::Tuple(_)) {
+                "name the parts, `let (a, b) = …;`, and assign them one by one"
+            } else {
+                "the left side is a variable, or a tensor with its indices: `t[i, :] = …`; `==` compares"
+            };
             self.complain(target.span, "cannot assign to this", "not a variable or an element", help);
             return self.stmt(l, r, StmtKind::Error);
         }

@@ -161,7 +161,11 @@ impl<'p> Sema<'p, '_> {
             error = self.label_dim(error, *d);
         }
         let missing: Vec<&str> = dy.iter().filter(|d| !dx.contains(d)).map(|d| self.dim_name(*d)).collect();
-        let help = if op == BinaryOp::Mul {
+        let namesake = dx.iter().find(|d| !dy.contains(d) && missing.contains(&self.dim_name(**d)));
+        let help = if let Some(d) = namesake {
+            let name = self.dim_name(*d);
+            format!("two dimensions are called `{name}`: give one another name, and index by that name in place of `:`")
+        } else if op == BinaryOp::Mul {
             "if it is meant, write `outer(a, b)`; if not, reduce or index one of them first".to_owned()
         } else {
             format!("if it is meant, repeat the left one first: `fill(…, over ({}))`", missing.join(", "))

@@ -72,10 +72,7 @@ impl<'p> Sema<'p, '_> {
 
     /// A compile-time integer. Extents are numbers in it.
     pub(crate) fn const_int(&mut self, e: &Expr, what: &str) -> Option<i64> {
-        let outer = std::mem::replace(&mut self.constant, true);
-        let val = self.expr(e);
-        self.constant = outer;
-        let num = self.number(val, e.span)?;
+        let num = self.constant_number(e)?;
         if let Num::Const(x) = num
             && let Some(n) = x.as_int()
         {
@@ -86,6 +83,15 @@ impl<'p> Sema<'p, '_> {
         self.say(
             error.with_help("literals, `const` items, int constants of the kernel and extents are compile-time ints"),
         )
+    }
+
+    /// A number where a constant is needed: an extent, alone or within, is its size.
+    fn constant_number(&mut self, e: &Expr) -> Option<Num> {
+        let outer = std::mem::replace(&mut self.constant, true);
+        let val = self.expr(e);
+        let num = self.number(val, e.span);
+        self.constant = outer;
+        num
     }
 
     /// The size of an extent as a number, which the kernel is then specialised for.
@@ -320,10 +326,7 @@ impl<'p> Sema<'p, '_> {
     }
 
     fn order_arg(&mut self, e: &Expr) -> Option<i64> {
-        let outer = std::mem::replace(&mut self.constant, true);
-        let val = self.expr(e);
-        self.constant = outer;
-        let num = self.number(val, e.span)?;
+        let num = self.constant_number(e)?;
         let bound = num.constant().and_then(|x| x.as_int().or(x.as_bool().map(i64::from)));
         if bound.is_some() {
             return bound;

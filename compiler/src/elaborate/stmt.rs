@@ -54,17 +54,31 @@ impl<'p> Sema<'p, '_> {
 
     fn bind(&mut self, names: &[LetName], tuple: bool, ty: Option<&TypeExpr>, value: &Expr) {
         if !tuple && let [one] = names {
-            self.naming = Some((one.name.node.clone(), one.name.span));
-        }
-        let val = self.expr(value);
-        self.naming = None;
-        if !tuple && let [one] = names {
+            let val = self.named(one, value);
             return self.bind_one(one, val, ty, value.span);
         }
+        if let ExprKind::Tuple(items) = &value.kind
+            && items.len() == names.len()
+        {
+            let vals: Vec<_> = names.iter().zip(items).map(|(name, item)| self.named(name, item)).collect();
+            for ((name, val), item) in names.iter().zip(vals).zip(items) {
+                self.bind_one(name, val, ty, item.span);
+            }
+            return;
+        }
+        let val = self.expr(value);
         let parts = self.parts(val, names.len(), value.span).unwrap_or_else(|| vec![Val::Error; names.len()]);
         for (name, part) in names.iter().zip(parts) {
             self.bind_one(name, part, ty, value.span);
         }
+    }
+
+    /// A value that gets a name; a new dimension gets it too.
+    fn named(&mut self, name: &LetName, value: &Expr) -> Val<'p> {
+        self.naming = Some((name.name.node.clone(), name.name.span));
+        let val = self.expr(value);
+        self.naming = None;
+        val
     }
 
     /// The parts of a tuple of `count`.

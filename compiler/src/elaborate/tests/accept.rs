@@ -70,6 +70,8 @@ fn the_language_elaborates() {
         "let a = x[pos(i) + 1, :]; let b = cumsum(a, over D); let c = sort(a, over i); let d = kth_largest(a, 3, over i);
          let e = dot(a, w[:, :] as f32); let f = argmax(a, over i); let g = gather(a, at n, over i);",
         "let t = iota(4); let u = sum(t * 2, over t) + t; let r = random(n, t);",
+        "let (t, u) = (iota(D), iota(2)); let v = sum(x[u, t], over (t, u)); let (v, t) = (t, v);",
+        "for j in N by 8 via reversed(N) { let a = x[j, :]; } let b = split(x[i, :], over D, as (a by 1, e by D));",
         "let q = split(w[:, 0], over D, as (a by 5, b by D / 5)); let k = split(w[:, 1], over D, as (a by 5, b by D / 5));
          let d = dot(q, k, over b); let e = merge(q, over (a, b), as c); let f = sum(e, over c);",
         "let c = all D; let a = softmax(x[i, c], over c) + log_softmax(x[i, :], over D) + silu(x[i, :]) + relu(x[i, c]) + gelu(x[i, c]);",
