@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use pantile_compiler::passes::{Options, optimise};
 use pantile_compiler::{Bindings, GenericKind, Module, Signature};
 use pantile_diag::render_short;
-use pantile_interp::{Arg, Array, Data, MaskArray};
+use pantile_interp::{Arg, Array, Data, MaskArray, order_table};
 use pantile_ir::{Axis, DType, Func, Kind, ParamKind, Scalar, eval, verify};
 use pantile_tests::execute::{Layout, Outcome, difference, interpret, on_cpu};
 
@@ -132,6 +132,11 @@ fn tolerance(func: &Func) -> Vec<f64> {
     func.params.iter().map(|p| of(&p.kind)).collect()
 }
 
+/// The tables of the orders that a kernel walks.
+fn walks(func: &Func) -> Result<Vec<Vec<i32>>, String> {
+    func.orders.iter().map(order_table).collect::<Result<_, _>>().map_err(|fault| fault.message)
+}
+
 /// What is wrong with a kernel in one specialisation, if anything is.
 fn check(module: &Module, kernel: &Signature, bind: &Bindings) -> Result<(), String> {
     let func = module.elaborate_only(&kernel.name, bind).map_err(|d| format!("{d:?}"))?;
@@ -143,7 +148,8 @@ fn check(module: &Module, kernel: &Signature, bind: &Bindings) -> Result<(), Str
         .collect();
     let args = arguments(&func, &extents);
     let tolerance = tolerance(&func);
-    let reference = match interpret(&func, &extents, &[], &args) {
+    let walks = walks(&func)?;
+    let reference = match interpret(&func, &extents, &walks, &args) {
         Outcome::Done(args) => args,
         Outcome::Fault(why) => return Err(format!("the interpreter faults: {why}")),
     };
@@ -158,10 +164,11 @@ fn check(module: &Module, kernel: &Signature, bind: &Bindings) -> Result<(), Str
     if let Some(bug) = report.bug {
         return Err(format!("{} breaks rules: {}", bug.pass, bug.rules.join("; ")));
     }
-    agree("the interpreter after passes", interpret(&after, &extents, &[], &args))?;
-    agree("machine code before passes", on_cpu(&func, &extents, &[], &args, Layout::Dense)?)?;
+    agree("machine code before passes", on_cpu(&func, &extents, &walks, &args, Layout::Dense)?)?;
+    let walks = self::walks(&after)?;
+    agree("the interpreter after passes", interpret(&after, &extents, &walks, &args))?;
     for layout in [Layout::Dense, Layout::Reversed, Layout::Spread] {
-        agree(&format!("machine code, {layout:?}"), on_cpu(&after, &extents, &[], &args, layout)?)?;
+        agree(&format!("machine code, {layout:?}"), on_cpu(&after, &extents, &walks, &args, layout)?)?;
     }
     Ok(())
 }
@@ -183,5 +190,5 @@ fn kernels_agree_everywhere() {
         }
     }
     assert!(failed.is_empty(), "{} of {count} fail:\n{}", failed.len(), failed.join("\n"));
-    assert!(count > 300, "only {count} cases");
+    assert!(count > 900, "only {count} cases");
 }
