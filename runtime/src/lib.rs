@@ -29,5 +29,5 @@ pub use module::{Checked, Module};
 pub use pantile_cpu::Features as CpuFeatures;
 pub use pantile_ir::{DType, Scalar};
 pub use pipeline::{Pipeline, PipelineOn, Trace};
-pub use safetensors::{TensorFile, write_tensors, write_whole};
+pub use safetensors::{TensorFile, can_write, write_tensors, write_whole};
 pub use tensor::Tensor;

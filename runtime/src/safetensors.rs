@@ -67,7 +67,10 @@ impl TensorFile {
     pub fn tensor(&self, name: &str) -> Result<Tensor> {
         let parsed = self.parsed()?;
         let Ok(view) = parsed.tensor(name) else {
-            let known = self.names()?.join(", ");
+            let known = match self.names()?.join(", ") {
+                none if none.is_empty() => "no tensors at all".into(),
+                known => known,
+            };
             return Err(Error::file(&self.path, format!("has no tensor `{name}`; it has {known}")));
         };
         let dtype = dtype_of(view.dtype()).ok_or_else(|| {
@@ -102,19 +105,61 @@ pub fn write_tensors(path: impl AsRef<Path>, tensors: &[(&str, &Tensor)], metada
     write_whole(path, &file)
 }
 
-/// Writes bytes to a file so that it is either whole or untouched.
+/// Writes bytes to a file so that it is either whole or untouched. A link is followed; a device or a pipe takes the bytes as
+/// they come and stays what it is.
 ///
 /// # Errors
 /// If the file cannot be written.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let name = path.file_name().ok_or_else(|| Error::file(path, "is not the name of a file"))?;
-    let temporary = path.with_file_name(format!(".{}.{}.part", name.to_string_lossy(), std::process::id()));
-    let written = fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, path));
-    written.map_err(|e| {
-        // What is left of the attempt goes; that it is not there is no second error.
-        drop(fs::remove_file(&temporary));
-        Error::file(path, format!("cannot be written: {e}"))
-    })
+    let failed = |e| Error::file(path, format!("cannot be written: {e}"));
+    match Target::of(path)? {
+        Target::Stream => fs::write(path, bytes).map_err(failed),
+        Target::File { file, temporary } => {
+            fs::write(&temporary, bytes).and_then(|()| fs::rename(&temporary, &file)).map_err(|e| {
+                // What is left of the attempt goes; that it is not there is no second error.
+                drop(fs::remove_file(&temporary));
+                failed(e)
+            })
+        }
+    }
+}
+
+/// Whether [`write_whole`] could write there: for saying so before long work. Nothing that is there is changed.
+///
+/// # Errors
+/// If it is a folder, its folder is not there, or nothing can be made in it.
+pub fn can_write(path: &Path) -> Result<()> {
+    match Target::of(path)? {
+        Target::Stream => Ok(()),
+        Target::File { temporary, .. } => fs::write(&temporary, [])
+            .and_then(|()| fs::remove_file(&temporary))
+            .map_err(|e| Error::file(path, format!("cannot be written: {e}"))),
+    }
+}
+
+/// What a path to be written leads to.
+enum Target {
+    /// A file, there or not, and the name that its bytes go under first.
+    File { file: PathBuf, temporary: PathBuf },
+    /// A device or a pipe, which a rename would replace.
+    Stream,
+}
+
+impl Target {
+    fn of(path: &Path) -> Result<Self> {
+        let file = match fs::metadata(path) {
+            Ok(found) if found.is_dir() => return Err(Error::file(path, "is a folder; name a file")),
+            Ok(found) if !found.is_file() => return Ok(Target::Stream),
+            Ok(_) => fs::canonicalize(path).map_err(|e| Error::file(path, format!("cannot be written: {e}")))?,
+            Err(_) => path.to_path_buf(),
+        };
+        let name = file.file_name().ok_or_else(|| Error::file(path, "is not the name of a file"))?;
+        let mut part = std::ffi::OsString::from(".");
+        part.push(name);
+        part.push(format!(".{}.part", std::process::id()));
+        let temporary = file.with_file_name(part);
+        Ok(Target::File { file, temporary })
+    }
 }
 
 fn dtype_of(dtype: Dtype) -> Option<DType> {
@@ -161,7 +206,7 @@ fn format_dtype(dtype: DType) -> Dtype {
 
 #[cfg(test)]
 mod tests {
-    use super::{TensorFile, write_tensors};
+    use super::{TensorFile, can_write, write_tensors, write_whole};
     use crate::Tensor;
     use pantile_ir::DType;
     use std::fs;
@@ -208,5 +253,43 @@ mod tests {
         assert!(write_tensors(&target, &[("t", &t)], &[]).is_err());
         assert!(write_tensors(dir.path().join("missing/x"), &[("t", &t)], &[]).is_err());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_can_be_written_is_known_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("there");
+        fs::write(&file, b"as it was").unwrap();
+        can_write(&file).unwrap();
+        can_write(&dir.path().join("new")).unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"as it was");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+        for wrong in [dir.path().to_path_buf(), dir.path().join("no/x"), file.join("x")] {
+            assert!(can_write(&wrong).is_err(), "{}", wrong.display());
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_are_followed_and_pipes_stay_pipes() {
+        use std::os::unix::fs::{FileTypeExt, symlink};
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("file"), dir.path().join("link"));
+        fs::write(&file, b"old").unwrap();
+        symlink(&file, &link).unwrap();
+        write_whole(&link, b"new").unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read(&file).unwrap(), b"new");
+
+        // A pipe stands for every device: no test may risk one of the machine's.
+        let pipe = dir.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let reader = std::thread::spawn({
+            let pipe = pipe.clone();
+            move || fs::read(pipe).unwrap()
+        });
+        write_whole(&pipe, b"bytes").unwrap();
+        assert_eq!(reader.join().unwrap(), b"bytes");
+        assert!(fs::symlink_metadata(&pipe).unwrap().file_type().is_fifo());
     }
 }
