@@ -7,6 +7,10 @@ use crate::screen;
 
 /// Lists what kernels can run on.
 #[derive(clap::Args)]
+#[command(after_help = "Examples:
+  pantile devices
+  PANTILE_THREADS=4 pantile devices
+  PANTILE_CPU_FEATURES=baseline pantile devices")]
 pub(crate) struct Options {}
 
 pub(crate) fn run(_: &Options) -> Outcome {

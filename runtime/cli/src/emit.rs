@@ -19,8 +19,9 @@ use crate::{plan, screen};
   pantile emit kernels/attention.tile attention --stage ir --shape D=128
   pantile emit kernels/attention.tile attention --stage passes --diff
   pantile emit kernels/attention.tile attention --timings
-  pantile emit kernels/rainfusion.tile rainfusion_paper --stage plan --shape B=1,H=2,G=2,N=5070,D=64 \\
-      --const F=13 --const Y=15 --const X=26 --const text=0 --const sparsity=0.8 --const scale=0.125")]
+  pantile emit kernels/rainfusion.tile rainfusion_paper --stage plan \\
+      --shape B=1,H=2,G=2,N=5070,D=64 --const F=13 --const Y=15 --const X=26 \\
+      --const text=0 --const sparsity=0.8 --const scale=0.125")]
 pub(crate) struct Options {
     /// The source file.
     file: PathBuf,
@@ -61,16 +62,19 @@ pub(crate) fn run(options: &Options) -> Outcome {
         return timings(options);
     }
     let module = Module::from_file(&options.file)?;
+    check_kind(options, &module)?;
     if options.stage == Stage::Plan {
         return plan::show(&module, &options.name, &options.bind);
     }
+    if options.stage == Stage::Ast {
+        return syntax_tree(options, &module);
+    }
     let signature = module.kernel(&options.name)?.signature().clone();
     let bound = options.bind.kernel(&signature)?;
-    if !bound.assumed.is_empty() && options.stage != Stage::Ast {
+    if !bound.assumed.is_empty() {
         screen::complain(&format!("assumed {}", bound.assumed.join(", ")));
     }
     match options.stage {
-        Stage::Ast => syntax_tree(options),
         Stage::Ir => show(&elaborated(&module, &signature, &bound.bindings)?),
         Stage::Passes if options.diff => changes(&module, &signature, &bound.bindings),
         Stage::Passes => show(&optimised(&module, &signature, &bound.bindings)?),
@@ -81,7 +85,19 @@ pub(crate) fn run(options: &Options) -> Outcome {
             screen::line(kernel.clif().unwrap_or_default().trim_end());
             Ok(())
         }
-        Stage::Plan => Ok(()),
+        Stage::Ast | Stage::Plan => Ok(()),
+    }
+}
+
+/// A pipeline has a plan, a kernel all other stages.
+fn check_kind(options: &Options, module: &Module) -> Outcome {
+    let (name, compiled) = (&options.name, module.compiled());
+    match (options.stage, compiled.pipeline(name).is_some(), compiled.kernel(name).is_some()) {
+        (Stage::Plan, false, true) => input(format!("`{name}` is a kernel; `--stage plan` is for pipelines")),
+        (Stage::Ir | Stage::Passes | Stage::Clif, true, false) => {
+            input(format!("`{name}` is a pipeline; `--stage plan` shows what it launches"))
+        }
+        (Stage::Ast | Stage::Ir | Stage::Passes | Stage::Clif | Stage::Plan, ..) => Ok(()),
     }
 }
 
@@ -103,7 +119,7 @@ fn refused(module: &Module, diagnostics: pantile_diag::Diagnostics) -> Failure {
     Failure::Source(error.render(screen::error_colors()))
 }
 
-fn syntax_tree(options: &Options) -> Outcome {
+fn syntax_tree(options: &Options, module: &Module) -> Outcome {
     let (file, _) = parse(options)?;
     let is_it = |item: &&Item| match item {
         Item::Kernel(it) => it.name.node == options.name,
@@ -115,7 +131,10 @@ fn syntax_tree(options: &Options) -> Outcome {
             screen::line(&format!("{item:#?}"));
             Ok(())
         }
-        None => input(format!("`{}` is imported; give the file that defines it", options.name)),
+        None => {
+            module.kernel(&options.name)?;
+            input(format!("`{}` is imported; give the file that defines it", options.name))
+        }
     }
 }
 
@@ -155,6 +174,7 @@ fn timings(options: &Options) -> Outcome {
     let start = Instant::now();
     let module = Module::from_file(&options.file)?;
     let loading = start.elapsed();
+    check_kind(options, &module)?;
     let signature = module.kernel(&options.name)?.signature().clone();
     let bound = options.bind.kernel(&signature)?;
     let start = Instant::now();
@@ -170,15 +190,17 @@ fn timings(options: &Options) -> Outcome {
     let parts = kernel.timings();
     let row = |name: &str, time: Duration, note: &str| vec![name.to_owned(), screen::time(time), note.to_owned()];
     let rows = vec![
-        row("parse", parsing, ""),
+        row("parse", parsing, "text to syntax"),
         row("check", loading.saturating_sub(parsing), "every item of the file and its imports"),
         row("elaborate", elaborating, "syntax to Tile IR"),
-        row("passes", specialising.saturating_sub(elaborating), ""),
+        row("passes", specialising.saturating_sub(elaborating), "Tile IR to better Tile IR"),
         row("lower", parts.plan + parts.emit, "Tile IR to CLIF"),
         row("machine code", parts.codegen, &format!("{} bytes", kernel.code_bytes())),
         row("total", loading + specialising + compiling, "text to callable, cold"),
     ];
-    screen::complain(&format!("assumed {}", bound.assumed.join(", ")));
+    if !bound.assumed.is_empty() {
+        screen::complain(&format!("assumed {}", bound.assumed.join(", ")));
+    }
     screen::table(&rows).iter().for_each(|line| screen::line(line));
     Ok(())
 }

@@ -13,8 +13,9 @@ use crate::{plan, screen};
 /// Prints the long form of an error code, or with `--plan` what a pipeline launches and what was fused.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:\n  pantile explain E0201\n  pantile explain --list
-  pantile explain kernels/rainfusion.tile rainfusion_paper --plan --shape B=1,H=2,G=2,N=5070,D=64 \\
-      --const F=13 --const Y=15 --const X=26 --const text=0 --const sparsity=0.8 --const scale=0.125")]
+  pantile explain kernels/rainfusion.tile rainfusion_paper --plan \\
+      --shape B=1,H=2,G=2,N=5070,D=64 --const F=13 --const Y=15 --const X=26 \\
+      --const text=0 --const sparsity=0.8 --const scale=0.125")]
 pub(crate) struct Options {
     /// The code, as in `error[E0201]`; with `--plan`, a source file.
     #[arg(required_unless_present = "list")]
@@ -39,7 +40,14 @@ pub(crate) fn run(options: &Options) -> Outcome {
     if let (true, Some(pipeline)) = (options.plan, &options.pipeline) {
         return plan::show(&Module::from_file(Path::new(text))?, pipeline, &options.bind);
     }
+    let is_source = Path::new(text).extension().is_some_and(|e| e == "tile");
+    if let (false, Some(pipeline)) = (is_source, &options.pipeline) {
+        return input(format!("`{pipeline}`: one code at a time; a pipeline of a source file goes with `--plan`"));
+    }
     let Ok(code) = text.parse::<Code>() else {
+        if is_source {
+            return input(format!("{text} is a source file: give `--plan` and the name of one of its pipelines"));
+        }
         return input(format!("no error code `{text}`; `pantile explain --list` lists them"));
     };
     let info = code.info();

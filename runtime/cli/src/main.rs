@@ -13,6 +13,7 @@ mod rainfusion;
 mod report;
 mod run;
 mod screen;
+mod target;
 mod values;
 
 use std::process::ExitCode;

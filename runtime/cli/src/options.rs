@@ -1,5 +1,6 @@
 //! Values of options that several subcommands take. What they mean is each subcommand's business.
 
+use std::num::IntErrorKind;
 use std::str::FromStr;
 
 use pantile::DType;
@@ -57,6 +58,19 @@ impl FromStr for Extents {
     }
 }
 
+/// A whole number of something.
+pub(crate) fn count(text: &str) -> Result<usize, String> {
+    text.trim().parse().map_err(|e: std::num::ParseIntError| {
+        let large = *e.kind() == IntErrorKind::PosOverflow;
+        format!("`{text}` is {}", if large { "too large" } else { "not a whole number, 0 or more" })
+    })
+}
+
+/// A number, also a NaN or an infinite one: what takes it says whether that will do.
+pub(crate) fn number<T: FromStr>(text: &str) -> Result<T, String> {
+    text.trim().parse().map_err(|_| format!("`{text}` is not a number such as 0.8"))
+}
+
 /// A dtype by its name.
 pub(crate) fn dtype(text: &str) -> Result<DType, String> {
     let known = || DType::ALL.iter().map(|d| d.name()).collect::<Vec<_>>().join(", ");
@@ -65,12 +79,22 @@ pub(crate) fn dtype(text: &str) -> Result<DType, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Extents, Grid, Named};
+    use super::{Extents, Grid, Named, count, number};
 
     #[test]
     fn extents_are_names_and_sizes() {
         assert_eq!("N=3,D=64".parse(), Ok(Extents(vec![("N".into(), 3), ("D".into(), 64)])));
         assert!("N=3,D".parse::<Extents>().is_err() && "N=-3".parse::<Extents>().is_err());
+    }
+
+    #[test]
+    fn numbers_are_told_from_words() {
+        assert_eq!((count("12"), number(" -0.5")), (Ok(12), Ok(-0.5)));
+        assert!(count("99999999999999999999999").is_err_and(|e| e.contains("too large")));
+        for wrong in ["", "-1", "1.5", "x"] {
+            assert!(count(wrong).is_err_and(|e| e.contains("whole number")), "{wrong}");
+        }
+        assert!(number::<f32>("x").is_err_and(|e| e.contains("not a number")));
     }
 
     #[test]

@@ -11,7 +11,8 @@ use pantile_kernels::{
 };
 
 use crate::failure::{Failure, Outcome, input};
-use crate::options::{Grid, dtype};
+use crate::options::{Grid, count, dtype, number};
+use crate::target::{self, Target};
 use crate::{report, screen};
 
 /// Runs RainFusion2.0 block-sparse attention and compares it with dense attention.
@@ -22,7 +23,8 @@ use crate::{report, screen};
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   pantile rainfusion
-  pantile rainfusion --input qkv.safetensors --grid 21,30,52 --sparsity 0.9 --output out.safetensors
+  pantile rainfusion --input qkv.safetensors --grid 21,30,52 --sparsity 0.9
+  pantile rainfusion --input qkv.safetensors --output out.safetensors
   pantile rainfusion --dialect mindie --report masks/")]
 pub(crate) struct Options {
     /// A safetensors file with `q`, `k` and `v`; its metadata may hold `grid`, `text`, `layout`.
@@ -38,22 +40,22 @@ pub(crate) struct Options {
     #[arg(long, value_name = "F,Y,X")]
     grid: Option<Grid>,
     /// Text tokens beside the video [default: the file's, or 0].
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count)]
     text: Option<usize>,
     /// Text follows the video in memory, where it otherwise precedes it.
     #[arg(long)]
     text_last: bool,
     /// The part of key blocks that a row may skip, in [0, 1).
-    #[arg(long, default_value_t = 0.8, allow_negative_numbers = true)]
+    #[arg(long, default_value = "0.8", value_name = "S", allow_negative_numbers = true, value_parser = number::<f64>)]
     sparsity: f64,
-    /// Tokens a block.
-    #[arg(long, default_value_t = 128, allow_negative_numbers = true)]
+    /// Tokens a block, 8 to 1024.
+    #[arg(long, default_value = "128", value_name = "N", allow_negative_numbers = true, value_parser = count)]
     block: usize,
     /// Whether the first frame is always kept [default: on, but off for a single frame].
-    #[arg(long, value_enum)]
+    #[arg(long, value_enum, value_name = "on|off", hide_possible_values = true)]
     sink: Option<Switch>,
     /// The factor of the logits [default: 1/√D].
-    #[arg(long, allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", allow_negative_numbers = true, value_parser = number::<f32>)]
     scale: Option<f32>,
     /// With an even number of frames in the paper's dialect: walks the last frame alone.
     #[arg(long)]
@@ -65,13 +67,13 @@ pub(crate) struct Options {
     #[arg(long, default_value = "cpu", value_name = "cpu|interp")]
     device: String,
     /// Computes in this dtype [default: the file's].
-    #[arg(long, value_parser = dtype)]
+    #[arg(long, value_name = "f32|f16|bf16", value_parser = dtype)]
     dtype: Option<DType>,
     /// Computes dense attention too. The sample on the cpu is always compared.
     #[arg(long)]
     compare_dense: bool,
     /// Timed runs; the median counts [default: 9, on interp 1].
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count)]
     runs: Option<usize>,
     /// Writes `out`, `mask` and `order`.
     #[arg(long, value_name = "FILE")]
@@ -226,20 +228,9 @@ fn check_targets(options: &Options) -> Outcome {
         return input("argument `runs`: at least one run is needed");
     }
     if let Some(path) = &options.output {
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        if !folder.is_dir() {
-            return input(format!("argument `output`: there is no folder {}", folder.display()));
-        }
-        if path.is_dir() {
-            return input(format!("argument `output`: {} is a folder; name a file", path.display()));
-        }
+        Target::new("output", path).check(options.input.as_deref())?;
     }
-    match &options.report {
-        Some(dir) if dir.exists() && !dir.is_dir() => {
-            input(format!("argument `report`: {} is not a folder", dir.display()))
-        }
-        Some(_) | None => Ok(()),
-    }
+    options.report.as_deref().map_or(Ok(()), |dir| target::check_folder("report", dir))
 }
 
 fn warn_non_finite(tensors: [(&str, &Tensor); 3]) -> Outcome {
@@ -247,7 +238,12 @@ fn warn_non_finite(tensors: [(&str, &Tensor); 3]) -> Outcome {
         let (nan, infinite) = count_non_finite(tensor)?;
         if nan + infinite > 0 {
             screen::warn(&format!(
-                "`{name}` holds {nan} NaN and {infinite} infinite values; they spread by the rules of IEEE 754"
+                "`{name}` holds {nan} NaN and {infinite} infinite values; {}",
+                if name == "v" {
+                    "they reach every row that keeps their block"
+                } else {
+                    "a row whose scores are not numbers comes out as zero"
+                }
             ));
         }
     }
@@ -410,5 +406,5 @@ fn write(path: &Path, config: &RainFusion, output: &RainFusionOutput, layout: La
         ("block", config.block.to_string()),
         ("kept", format!("{:.4}", output.kept)),
     ];
-    Ok(write_tensors(path, &tensors, &metadata)?)
+    Target::new("output", path).written(write_tensors(path, &tensors, &metadata))
 }

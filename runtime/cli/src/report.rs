@@ -13,8 +13,8 @@ use crate::rainfusion::Measured;
 
 /// Writes `index.html` and one PNG a head into `dir`, which is made if it is not there.
 pub(crate) fn write(dir: &Path, config: &RainFusion, measured: &Measured, lines: &[String]) -> Outcome {
-    let failed = |e: &dyn std::fmt::Display| Failure::Input(format!("argument `report`: {}: {e}", dir.display()));
-    std::fs::create_dir_all(dir).map_err(|e| failed(&e))?;
+    let failed = |e: &dyn std::fmt::Display| Failure::Input(format!("argument `report`: {e}"));
+    std::fs::create_dir_all(dir).map_err(|e| failed(&format!("{}: cannot be made: {e}", dir.display())))?;
     let mask = &measured.output.mask;
     let order = measured.output.order.to_vec::<i32>()?;
     let blocks = config.protection(&order);
@@ -28,7 +28,7 @@ pub(crate) fn write(dir: &Path, config: &RainFusion, measured: &Measured, lines:
             let picture = Picture { keep, rows: &blocks, columns: &blocks };
             let name = format!("mask_b{batch}_h{head}.png");
             let bytes = picture.encode().map_err(|e| failed(&e))?;
-            write_whole(&dir.join(&name), &bytes)?;
+            write_whole(&dir.join(&name), &bytes).map_err(|e| failed(&e))?;
             let kept = 100.0 * keep.iter().filter(|k| **k).count() as f64 / keep.len().max(1) as f64;
             figures += &format!(
                 "<figure><img src=\"{name}\" alt=\"mask of batch {batch}, head {head}\"><figcaption>batch {batch}, head \
@@ -37,7 +37,7 @@ pub(crate) fn write(dir: &Path, config: &RainFusion, measured: &Measured, lines:
         }
     }
     let page = page(lines, &figures).map_err(|e| failed(&e))?;
-    Ok(write_whole(&dir.join("index.html"), page.as_bytes())?)
+    write_whole(&dir.join("index.html"), page.as_bytes()).map_err(|e| failed(&e))
 }
 
 fn page(lines: &[String], figures: &str) -> Result<String, std::fmt::Error> {

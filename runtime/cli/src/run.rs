@@ -1,20 +1,23 @@
 //! `pantile run`: one kernel or pipeline on arguments from the command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use pantile::{Arg, Constant, Device, Module, Outputs, write_tensors};
-use pantile_compiler::{ParamType, Signature};
+use pantile_compiler::{GenericKind, ParamType, Signature};
 
 use crate::failure::{Failure, Outcome, input};
 use crate::options::Named;
 use crate::screen;
+use crate::target::Target;
 use crate::values::{self, Owned};
 
 /// Compiles a kernel or pipeline and runs it.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  pantile run kernels/norm.tile softmax_rows --arg x=in.safetensors:x --output out.safetensors
-  pantile run kernels/attention.tile attention_dense --arg q=qkv.safetensors:q --arg k=qkv.safetensors:k \\
+  pantile run kernels/norm.tile softmax_rows --arg x=in.safetensors:x \\
+      --output out.safetensors
+  pantile run kernels/attention.tile attention_dense \\
+      --arg q=qkv.safetensors:q --arg k=qkv.safetensors:k \\
       --arg v=qkv.safetensors:v --arg scale=0.125 --const BQ=64 --device interp")]
 pub(crate) struct Options {
     /// The source file.
@@ -51,16 +54,18 @@ pub(crate) fn run(options: &Options) -> Outcome {
         for constant in &options.constants {
             pipeline = pipeline.with(&constant.name, value(constant)?);
         }
-        let args = arguments(options, pipeline.signature())?;
+        check_constants(options, pipeline.signature())?;
         check_outs(options, pipeline.signature())?;
+        let args = arguments(options, pipeline.signature())?;
         pipeline.on(&device).call(borrowed(&args))?
     } else {
         let mut kernel = module.kernel(&options.name)?;
         for constant in &options.constants {
             kernel = kernel.with(&constant.name, value(constant)?);
         }
-        let args = arguments(options, kernel.signature())?;
+        check_constants(options, kernel.signature())?;
         check_outs(options, kernel.signature())?;
+        let args = arguments(options, kernel.signature())?;
         kernel.on(&device).call(borrowed(&args))?
     };
     bar.finish_and_clear();
@@ -78,6 +83,34 @@ fn value(constant: &Named) -> Result<Constant, Failure> {
         Some(constant) => Ok(constant),
         None => input(format!("constant `{name}`: `{value}` is neither a whole number nor a dtype")),
     }
+}
+
+/// Each constant is one that the kernel has, is given once, and is a number or a dtype as it should be.
+fn check_constants(options: &Options, signature: &Signature) -> Outcome {
+    for (n, constant) in options.constants.iter().enumerate() {
+        let Named { name, value } = constant;
+        if options.constants[..n].iter().any(|other| other.name == *name) {
+            return input(format!("constant `{name}` is given twice"));
+        }
+        let number = value.parse::<i64>().is_ok();
+        match signature.generic(name).map(|g| g.kind) {
+            Some(GenericKind::DType(_)) if number => {
+                return input(format!("constant `{name}`: `{value}` is not a dtype, such as f32"));
+            }
+            Some(GenericKind::Int(_)) if !number => {
+                return input(format!("constant `{name}`: `{value}` is not a whole number"));
+            }
+            Some(GenericKind::DType(_) | GenericKind::Int(_)) => {}
+            None if !signature.extents().contains(&name.as_str()) => {
+                let known: Vec<&str> = signature.generics.iter().map(|g| g.name.as_str()).collect();
+                let known = if known.is_empty() { "none".into() } else { known.join(", ") };
+                return input(format!("`{}` has no constant `{name}`; it has {known}", signature.name));
+            }
+            None if !number => return input(format!("extent `{name}`: `{value}` is not a size")),
+            None => {}
+        }
+    }
+    Ok(())
 }
 
 /// One a parameter, in order; parameters at the end that have defaults may be missing.
@@ -116,10 +149,20 @@ fn arguments(options: &Options, signature: &Signature) -> Result<Vec<Owned>, Fai
 
 fn check_outs(options: &Options, signature: &Signature) -> Outcome {
     let known = || signature.outs.iter().map(|o| o.name.as_str()).collect::<Vec<_>>().join(", ");
-    match options.outs.iter().find(|out| !signature.outs.iter().any(|o| o.name == out.name)) {
-        Some(out) => input(format!("`{}` has no output `{}`; it has {}", signature.name, out.name, known())),
-        None => Ok(()),
+    if let Some(out) = options.outs.iter().find(|out| !signature.outs.iter().any(|o| o.name == out.name)) {
+        return input(format!("`{}` has no output `{}`; it has {}", signature.name, out.name, known()));
     }
+    let read = || {
+        let files = options.args.iter().filter_map(|arg| arg.value.rsplit_once(':'));
+        files.map(|(file, _)| Path::new(file)).chain([options.file.as_path()])
+    };
+    targets(options).try_for_each(|target| target.check(read()))
+}
+
+/// Every file to be written.
+fn targets(options: &Options) -> impl Iterator<Item = Target<'_>> {
+    let all = options.output.iter().map(|path| Target::new("output", path));
+    all.chain(options.outs.iter().map(|out| Target::new("out", Path::new(&out.value))))
 }
 
 fn finish(options: &Options, outputs: &Outputs) -> Outcome {
@@ -128,12 +171,13 @@ fn finish(options: &Options, outputs: &Outputs) -> Outcome {
     }
     if let Some(path) = &options.output {
         let all: Vec<_> = outputs.iter().map(|(name, output)| (name, values::as_tensor(output))).collect();
-        write_tensors(path, &all, &[])?;
+        Target::new("output", path).written(write_tensors(path, &all, &[]))?;
         screen::line(&format!("written to {}", path.display()));
     }
     for (name, output) in outputs.iter() {
         for out in options.outs.iter().filter(|out| out.name == name) {
-            write_tensors(&out.value, &[(name, values::as_tensor(output))], &[])?;
+            let written = write_tensors(&out.value, &[(name, values::as_tensor(output))], &[]);
+            Target::new("out", Path::new(&out.value)).written(written)?;
             screen::line(&format!("{name} written to {}", out.value));
         }
     }

@@ -30,7 +30,9 @@ pub(crate) fn parse(name: &str, text: &str, is_mask: bool) -> Result<Owned, Fail
         return Ok(Owned::Scalar(value));
     }
     let Some((file, tensor)) = text.rsplit_once(':') else {
-        return input(format!("argument `{name}`: `{text}` is no number, bool or file.safetensors:tensor"));
+        return input(format!(
+            "argument `{name}`: `{text}` is neither a number nor a bool; a tensor of a file is `FILE.safetensors:TENSOR`"
+        ));
     };
     let wrong = |e: pantile::Error| Failure::Input(format!("argument `{name}`: {e}"));
     let tensor = TensorFile::open(Path::new(file)).and_then(|f| f.tensor(tensor)).map_err(wrong)?;
@@ -95,7 +97,8 @@ pub(crate) fn describe(name: &str, output: &Output) -> Result<String, Failure> {
             let values = tensor.to_f32()?;
             let shown: Vec<String> = values.iter().take(6).map(f32::to_string).collect();
             let more = if values.len() > shown.len() { ", …" } else { "" };
-            Ok(format!("{name}: {}{:?} = {}{more}", tensor.dtype(), tensor.shape(), shown.join(", ")))
+            let shown = if shown.is_empty() { "nothing".into() } else { shown.join(", ") };
+            Ok(format!("{name}: {}{:?} = {shown}{more}", tensor.dtype(), tensor.shape()))
         }
     }
 }

@@ -210,8 +210,36 @@ fn bad_input_is_refused_and_leaves_nothing() {
     case(&fine, &["--device", "cuda:0"], &["no GPU back end", "cpu"]);
     case(&fine, &["--device", "tpu"], &["no device `tpu`"]);
     case(&fine, &["--runs", "0"], &["`runs`"]);
-    let nowhere = inputs.path("no/such/folder/out");
-    refused(&["rainfusion", "--input", &fine, "--output", &nowhere], 2, &["`output`"]);
+    case(&fine, &["--sparsity", "most"], &["--sparsity", "`most` is not a number"]);
+    for option in ["--text", "--runs"] {
+        case(&fine, &[option, "-1"], &[option, "`-1` is not a whole number"]);
+    }
+    case(&fine, &["--report", &fine], &["`report`", "is not a folder"]);
+}
+
+#[test]
+fn what_cannot_be_written_is_said_before_any_work() {
+    let inputs = Inputs::new();
+    let good: Shape<'_> = &[1, 1, 192, 8];
+    let fine = inputs.file("fine.safetensors", [good; 3], &grid("3,8,8"));
+    let whole = fs::read(&fine).expect("bytes");
+    let (nowhere, folder) = (inputs.path("no/such/folder/out"), inputs.path(""));
+    let (sparse, add) = (["rainfusion", "--input", &fine], ["run", "kernels/attention.tile", "attention_dense"]);
+    let tensors = ["q", "k", "v"].map(|name| format!("--arg={name}={fine}:{name}"));
+    let add = [&add[..], &tensors.each_ref().map(String::as_str), &["--arg=scale=1"]].concat();
+    for (command, option) in [(&sparse[..], "output"), (&add, "output"), (&add, "out")] {
+        let to = |path: &str| match option {
+            "out" => format!("--out=out={path}"),
+            _ => format!("--{option}={path}"),
+        };
+        let argument = format!("`{option}`");
+        let case = |path: &str, words| refused(&[command, &[&to(path)]].concat(), 2, &[&argument, words]);
+        case(&nowhere, "there is no folder");
+        case(&folder, "is a folder; name a file");
+        case(&fine, "is read by this command; name another file");
+    }
+    assert_eq!(fs::read(&fine).expect("bytes"), whole);
+    assert_eq!(fs::read_dir(inputs.dir.path()).expect("a folder").count(), 1);
 }
 
 #[test]
@@ -234,6 +262,10 @@ fn kernels_run_on_files() {
     refused(&[&add[..], &["--arg", &arg("w")]].concat(), 2, &["no parameter `w`", "x: tensor<T>[N]"]);
     let both = ["--arg", &arg("x"), "--arg", &arg("y")];
     refused(&[&add[..], &both, &["--const", "Q=3"]].concat(), 2, &["no constant `Q`"]);
+    refused(&[&add[..], &both, &["--const", "T=3"]].concat(), 2, &["`T`", "`3` is not a dtype"]);
+    refused(&[&add[..], &both, &["--const", "P=f32"]].concat(), 2, &["`P`", "`f32` is not a whole number"]);
+    refused(&[&add[..], &both, &["--const", "P=8", "--const", "P=8"]].concat(), 2, &["`P` is given twice"]);
+    refused(&[&add[..], &["--arg", "x=in.safetensors"]].concat(), 2, &["`x`", "FILE.safetensors:TENSOR"]);
     refused(&["run", "kernels/elementwise.tile", "add"], 2, &["no kernel `add`", "vector_add"]);
     refused(&["run", "nowhere.tile", "add"], 2, &["nowhere.tile", "cannot be read"]);
 }
@@ -265,6 +297,7 @@ fn sources_are_checked() {
 fn every_stage_is_shown() {
     let emit = |more: &[&str]| done(&[&["emit", "kernels/attention.tile", "attention"], more].concat());
     assert!(emit(&["--stage", "ast"]).contains("KernelItem"));
+    assert!(done(&["emit", "kernels/rainfusion.tile", "rainfusion_paper", "--stage", "ast"]).contains("PipelineItem"));
     assert!(emit(&["--stage", "ir"]).contains("kernel @attention("));
     assert!(emit(&["--stage", "passes", "--shape", "D=64"]).contains("kernel @attention("));
     assert!(emit(&["--diff"]).lines().any(|l| l.starts_with('+')));
@@ -274,6 +307,8 @@ fn every_stage_is_shown() {
         ["parse", "check", "passes", "machine code", "total"].iter().all(|part| timings.contains(part)),
         "{timings}"
     );
+    refused(&["emit", "kernels/rainfusion.tile", "rainfusion_paper"], 2, &["is a pipeline", "--stage plan"]);
+    refused(&["emit", "kernels/attention.tile", "attention", "--stage", "plan"], 2, &["is a kernel"]);
     refused(&["emit", "kernels/attention.tile", "attention", "--shape", "Z=3"], 2, &["no extent `Z`"]);
     refused(&["emit", "kernels/attention.tile", "attention", "--dtype", "T=f7"], 2, &["no dtype `f7`"]);
 }
@@ -283,6 +318,8 @@ fn codes_and_plans_are_explained() {
     assert!(done(&["explain", "e0102"]).contains("name defined twice"));
     assert!(done(&["explain", "--list"]).contains("E0603"));
     refused(&["explain", "E9999"], 2, &["no error code `E9999`"]);
+    refused(&["explain", "E0201", "E0202"], 2, &["`E0202`", "one code at a time"]);
+    refused(&["explain", "kernels/rainfusion.tile", "rainfusion_paper"], 2, &["source file", "--plan"]);
     let numbers = ["F=13", "Y=15", "X=26", "text=0", "sparsity=0.8", "scale=0.125"].map(|n| format!("--const={n}"));
     let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
     let plan =
@@ -291,4 +328,15 @@ fn codes_and_plans_are_explained() {
     assert!(said.contains("launch attention(") && said.contains("via windows_paper(13"), "{said}");
     assert!(!said.contains("copy "), "{said}");
     assert!(done(&["devices"]).contains("interp"));
+}
+
+#[test]
+fn every_command_has_help_with_examples_that_fit_a_terminal() {
+    for command in ["rainfusion", "run", "check", "emit", "explain", "devices"] {
+        let said = done(&[command, "--help"]);
+        let examples = said.split("Examples:").nth(1).unwrap_or_else(|| panic!("{command} --help has no examples"));
+        assert!(examples.contains(&format!("pantile {command}")), "{examples}");
+        // A line that the terminal wraps is no longer a command to copy.
+        examples.lines().for_each(|line| assert!(line.chars().count() <= 80, "{line}"));
+    }
 }
