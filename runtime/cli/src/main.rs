@@ -1,6 +1,7 @@
 //! The `pantile` command: one file a subcommand. Nothing is computed here.
 
 mod bind;
+mod canvas;
 mod check;
 mod devices;
 mod emit;

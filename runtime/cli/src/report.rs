@@ -8,7 +8,7 @@ use pantile::write_whole;
 use pantile_kernels::RainFusion;
 
 use crate::failure::{Failure, Outcome};
-use crate::picture::{self, Picture};
+use crate::picture::{LEGEND, Picture};
 use crate::rainfusion::Measured;
 
 /// Writes `index.html` and one PNG a head into `dir`, which is made if it is not there.
@@ -25,15 +25,13 @@ pub(crate) fn write(dir: &Path, config: &RainFusion, measured: &Measured, lines:
         for head in 0..heads {
             let at = batch * heads + head;
             let keep = &keep[at * rows * columns..(at + 1) * rows * columns];
-            let picture = Picture { keep, rows: &blocks, columns: &blocks };
-            let name = format!("mask_b{batch}_h{head}.png");
-            let bytes = picture.encode().map_err(|e| failed(&e))?;
-            write_whole(&dir.join(&name), &bytes).map_err(|e| failed(&e))?;
             let kept = 100.0 * keep.iter().filter(|k| **k).count() as f64 / keep.len().max(1) as f64;
-            figures += &format!(
-                "<figure><img src=\"{name}\" alt=\"mask of batch {batch}, head {head}\"><figcaption>batch {batch}, head \
-                 {head}: {kept:.1} % kept</figcaption></figure>\n"
-            );
+            let title = format!("batch {batch}, head {head}: {kept:.1} % of {rows} x {columns} blocks kept");
+            let picture = Picture { title: &title, keep, rows: &blocks, columns: &blocks };
+            let name = format!("mask_b{batch}_h{head}.png");
+            let bytes = picture.draw().encode().map_err(|e| failed(&e))?;
+            write_whole(&dir.join(&name), &bytes).map_err(|e| failed(&e))?;
+            figures += &format!("<figure><img src=\"{name}\" alt=\"{title}\"></figure>\n");
         }
     }
     let page = page(lines, &figures).map_err(|e| failed(&e))?;
@@ -46,13 +44,7 @@ fn page(lines: &[String], figures: &str) -> Result<String, std::fmt::Error> {
         writeln!(page, "{}", escape(&plain(line)))?;
     }
     page += "</pre>\n<p>Rows are query blocks, columns key blocks, both along the walk:";
-    let legend = [
-        (picture::KEPT, "kept by score"),
-        (picture::FRAME, "kept: first frame"),
-        (picture::TEXT, "kept: text"),
-        (picture::SKIPPED, "skipped"),
-    ];
-    for ([r, g, b], what) in legend {
+    for ([r, g, b], what) in LEGEND {
         write!(page, " <span class=\"key\" style=\"background: rgb({r}, {g}, {b})\"></span> {what}")?;
     }
     write!(page, "</p>\n{figures}</body>\n</html>\n")?;
