@@ -61,7 +61,7 @@ codes! {
     E0501 "constant needed";
     E0502 "invalid constant";
     E0503 "parameter cannot be inferred";
-    E0601 "order is not one-to-one";
+    E0601 "order cannot be used here";
     E0602 "invalid pipeline step";
     E0603 "requirement not met";
     E0701 "fault of the compiler";
