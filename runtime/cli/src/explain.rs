@@ -56,7 +56,34 @@ pub(crate) fn run(options: &Options) -> Outcome {
     let body = info.long.trim();
     let body = if body.starts_with('#') { body.split_once('\n').map_or("", |(_, rest)| rest) } else { body };
     if !body.trim().is_empty() {
-        screen::line(body.trim_end());
+        screen::line(for_terminal(body).trim_end());
     }
     Ok(())
+}
+
+/// Code set in, where the page has fences around it; all else as it is.
+fn for_terminal(page: &str) -> String {
+    let (mut out, mut code) = (String::new(), false);
+    for line in page.lines() {
+        if line.starts_with("```") {
+            code = !code;
+            continue;
+        }
+        if code && !line.is_empty() {
+            out += "    ";
+        }
+        out += line;
+        out.push('\n');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::for_terminal;
+
+    #[test]
+    fn code_is_set_in() {
+        assert_eq!(for_terminal("a\n\n```tile\nx\n\n  y\n```\nb\n"), "a\n\n    x\n\n      y\nb\n");
+    }
 }
