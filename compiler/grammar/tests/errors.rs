@@ -74,7 +74,7 @@ fn outline(item: &Item) -> String {
 fn examples_of_the_pages() {
     for code in [Code::E0001, Code::E0002, Code::E0003] {
         let examples: Vec<&str> =
-            code.info().long.split("```text\n").skip(1).filter_map(|e| e.split("```").next()).collect();
+            code.info().long.split("```tile\n").skip(1).filter_map(|e| e.split("```").next()).collect();
         let (_, diagnostics) = parse(FileId(0), examples[0]);
         assert!(diagnostics.iter().any(|d| d.code == code), "{code}");
         for right in &examples[1..] {
