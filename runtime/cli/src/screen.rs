@@ -84,7 +84,7 @@ pub(crate) fn time(duration: Duration) -> String {
 /// A device that shows a bar on a terminal while it works, and the bar, to be cleared.
 pub(crate) fn with_bar(device: &Device) -> (Device, ProgressBar) {
     let bar = ProgressBar::no_length();
-    if let Ok(style) = ProgressStyle::with_template("{msg:24} {bar:40} {percent:>3} % {elapsed_precise}") {
+    if let Ok(style) = ProgressStyle::with_template("{msg:24!} {bar:40} {percent:>3} % {elapsed_precise}") {
         bar.set_style(style);
     }
     let shown = bar.clone();
