@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use pantile_diag::{Diagnostics, FileId, Span};
 use pantile_ir::DType;
+use pantile_syntax::Part;
 use pantile_syntax::ast::{
     Arg, AxisExtent, Block, Expr, ExprKind, FnItem, FnParam, ForOver, Ident, IndexExpr, Item, Stmt, StmtKind, TypeExpr,
     TypeKind, WalkExpr,
@@ -80,46 +81,10 @@ fn each_expr_of_block<'a>(block: &'a Block, f: &mut dyn FnMut(&'a Expr)) {
 
 fn each_expr<'a>(e: &'a Expr, f: &mut dyn FnMut(&'a Expr)) {
     f(e);
-    match &e.kind {
-        ExprKind::Index { base, index } => {
-            each_expr(base, f);
-            for i in index {
-                if let IndexExpr::Expr(e) = i {
-                    each_expr(e, f);
-                }
-            }
-        }
-        ExprKind::Call { consts, args, .. } => {
-            consts.iter().for_each(|(_, e)| each_expr(e, f));
-            for arg in args {
-                match arg {
-                    Arg::Value(e) | Arg::At(e) | Arg::Via(_, e) | Arg::Named(_, e) => each_expr(e, f),
-                    Arg::As(dims, _) => dims.iter().filter_map(|(_, size)| size.as_ref()).for_each(|e| each_expr(e, f)),
-                    Arg::Over(..) => {}
-                }
-            }
-        }
-        ExprKind::Unary(_, x) | ExprKind::Cast(x, _) => each_expr(x, f),
-        ExprKind::Binary(_, a, b) => {
-            each_expr(a, f);
-            each_expr(b, f);
-        }
-        ExprKind::If { cond, then, otherwise } => {
-            each_expr(cond, f);
-            each_expr_of_block(then, f);
-            otherwise.iter().for_each(|b| each_expr_of_block(b, f));
-        }
-        ExprKind::Tuple(parts) => parts.iter().for_each(|e| each_expr(e, f)),
-        ExprKind::Block(block) => each_expr_of_block(block, f),
-        ExprKind::Int(_)
-        | ExprKind::Float(_)
-        | ExprKind::Bool(_)
-        | ExprKind::Str(_)
-        | ExprKind::Name(_)
-        | ExprKind::All(_)
-        | ExprKind::Size(_)
-        | ExprKind::Error => {}
-    }
+    e.each_part(&mut |part| match part {
+        Part::Expr(e) => each_expr(e, f),
+        Part::Block(block) => each_expr_of_block(block, f),
+    });
 }
 
 struct Walk<'p, 'd> {

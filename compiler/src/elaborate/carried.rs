@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 
 use pantile_diag::Span;
 use pantile_ir::{DType, Op, Scalar, Value};
-use pantile_syntax::ast::{Arg, Block, Expr, ExprKind, ForOver, IndexExpr, Stmt, StmtKind};
+use pantile_syntax::Part;
+use pantile_syntax::ast::{Block, Expr, ExprKind, ForOver, Stmt, StmtKind};
 
 use super::sema::Sema;
 use super::value::{Tile, Val, Var};
@@ -109,15 +110,10 @@ fn assigned_in_stmt<'b>(stmt: &'b Stmt, names: &mut BTreeSet<&'b str>) {
 
 /// The blocks of one expression itself, not of its parts.
 fn blocks_of<'b>(e: &'b Expr, names: &mut BTreeSet<&'b str>) {
-    if let ExprKind::If { then, otherwise, .. } = &e.kind {
-        assigned_in(then, names);
-        if let Some(block) = otherwise {
-            assigned_in(block, names);
-        }
-    }
-    if let ExprKind::Block(block) = &e.kind {
-        assigned_in(block, names);
-    }
+    e.each_part(&mut |part| match part {
+        Part::Expr(_) => {}
+        Part::Block(block) => assigned_in(block, names),
+    });
 }
 
 /// The names that an expression reads, outside nested blocks.
@@ -132,40 +128,8 @@ pub(crate) fn names_in<'b>(e: &'b Expr, names: &mut Vec<&'b str>) {
 /// An expression and its parts; nested blocks are the visitor's business.
 fn visit<'b>(e: &'b Expr, f: &mut dyn FnMut(&'b Expr)) {
     f(e);
-    match &e.kind {
-        ExprKind::Index { base, index } => {
-            visit(base, f);
-            for i in index {
-                if let IndexExpr::Expr(e) = i {
-                    visit(e, f);
-                }
-            }
-        }
-        ExprKind::Call { consts, args, .. } => {
-            consts.iter().for_each(|(_, e)| visit(e, f));
-            for arg in args {
-                match arg {
-                    Arg::Value(e) | Arg::At(e) | Arg::Via(_, e) | Arg::Named(_, e) => visit(e, f),
-                    Arg::As(parts, _) => parts.iter().filter_map(|(_, e)| e.as_ref()).for_each(|e| visit(e, f)),
-                    Arg::Over(..) => {}
-                }
-            }
-        }
-        ExprKind::Unary(_, x) | ExprKind::Cast(x, _) => visit(x, f),
-        ExprKind::Binary(_, a, b) => {
-            visit(a, f);
-            visit(b, f);
-        }
-        ExprKind::If { cond, .. } => visit(cond, f),
-        ExprKind::Tuple(parts) => parts.iter().for_each(|e| visit(e, f)),
-        ExprKind::Int(_)
-        | ExprKind::Float(_)
-        | ExprKind::Bool(_)
-        | ExprKind::Str(_)
-        | ExprKind::Name(_)
-        | ExprKind::All(_)
-        | ExprKind::Size(_)
-        | ExprKind::Block(_)
-        | ExprKind::Error => {}
-    }
+    e.each_part(&mut |part| match part {
+        Part::Expr(e) => visit(e, f),
+        Part::Block(_) => {}
+    });
 }

@@ -4,6 +4,9 @@
 pub mod ast;
 #[allow(clippy::wildcard_enum_match_arm, reason = "no rule concerns most tokens")]
 pub mod lexer;
+mod parts;
 pub mod print;
 #[allow(clippy::wildcard_enum_match_arm, reason = "no rule concerns most tokens")]
 pub mod token;
+
+pub use parts::Part;
