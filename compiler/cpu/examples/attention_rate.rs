@@ -3,15 +3,17 @@
 
 use std::time::Instant;
 
-use cranelift_codegen::ir::{InstBuilder, types};
-use pantile_cpu::vector::ACCESS;
-use pantile_cpu::{Arg, Entry, Features, Jit, Kernel, Launch, Limit, Options, compile};
+use pantile_cpu::{Arg, Features, Kernel, Launch, Limit, Options, compile};
 use pantile_ir::{
     Axis, BinaryOp, Builder, DType, Dim, DimId, Extent, ExtentId, Func, GridAxis, Index, Loop, Op, Over, Param,
     ParamId, ParamKind, ReduceOp, Scalar, StoreMode, Type, UnaryOp, Value,
 };
 
 const LOG2E: f64 = std::f64::consts::LOG2_E;
+
+mod peak;
+
+use peak::fma_peak;
 
 fn main() -> Result<(), Limit> {
     let peak = fma_peak()?;
@@ -163,48 +165,4 @@ fn run(kernel: &Kernel, dtype: DType, n: i64, d: i64, bq: i64) -> Result<f64, Li
     });
     let seconds = seconds.fold(f64::INFINITY, f64::min) * n as f64 / bq as f64;
     Ok(seconds)
-}
-
-fn fma_peak() -> Result<f64, Limit> {
-    const CHAINS: usize = 10;
-    let rounds = 100_000;
-    let mut jit = Jit::new(false, pantile_cpu::Features::host())?;
-    let signature = jit.signature(&[types::I64; 4], &[types::I64]);
-    let id = jit.piece("peak", signature, |e| {
-        let (lo, hi, data) = (e.int(0), e.param(3), e.param(0));
-        let load = |e: &mut pantile_cpu::Emit<'_>| e.ins().load(types::F32X4, ACCESS, data, 0);
-        let start: Vec<_> = (0..CHAINS).map(|_| load(e)).collect();
-        let (x, y) = (load(e), load(e));
-        let it = e.open(lo, hi, &start);
-        let mut next = it.carried.clone();
-        for _ in 0..4 {
-            next = next.iter().map(|s| e.ins().fma(*s, x, y)).collect();
-        }
-        let end = e.close(it, 1, &next);
-        for (n, v) in (0..).zip(end) {
-            e.ins().store(ACCESS, v, data, 16 * n);
-        }
-        let zero = e.int(0);
-        e.ins().return_(&[zero]);
-    })?;
-    let entry = Entry::new(jit.finish()?, id);
-    let data = vec![0u64; 64];
-    let seconds = best(100, || {
-        // SAFETY: the function reads and writes the first 160 bytes of `data`.
-        #[allow(unsafe_code, reason = "machine code is called")]
-        unsafe {
-            entry.call(data.as_ptr(), std::ptr::null_mut(), 0, rounds);
-        }
-    });
-    Ok((rounds as usize * 4 * CHAINS * 8) as f64 / seconds)
-}
-
-/// The shortest of many runs: the others were disturbed.
-fn best(runs: usize, mut run: impl FnMut()) -> f64 {
-    let once = |run: &mut dyn FnMut()| {
-        let started = Instant::now();
-        run();
-        started.elapsed().as_secs_f64()
-    };
-    (0..runs).map(|_| once(&mut run)).fold(f64::INFINITY, f64::min)
 }

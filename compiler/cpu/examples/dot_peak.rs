@@ -1,16 +1,15 @@
 //! Measures, in one run, how fast this core does 128-bit multiply-adds and how near the compiled `dot` and its packing
 //! come to that. It checks no result; tests do.
 
-use std::time::Instant;
-
 use cranelift_codegen::ir::{InstBuilder, types};
 use pantile_cpu::dot::{self, Init};
 use pantile_cpu::pack::{self, Along, Pack};
 use pantile_cpu::{Entry, Features, Jit, Limit};
 use pantile_ir::DType;
 
-/// A multiple of the latency times the ports, and few enough for 16 registers.
-const CHAINS: usize = 10;
+mod peak;
+
+use peak::{best, call, fma_peak};
 
 fn main() -> Result<(), Limit> {
     let peak = fma_peak()?;
@@ -40,33 +39,6 @@ fn report(what: &str, rate: f64, peak: f64) {
     {
         println!("{what:<36} {:8.2} GF/s  {:5.1} % of peak", rate / 1e9, 100.0 * rate / peak);
     }
-}
-
-fn fma_peak() -> Result<f64, Limit> {
-    let rounds = 100_000;
-    let mut jit = Jit::new(false, Features::host())?;
-    let signature = jit.signature(&[types::I64; 4], &[types::I64]);
-    let id = jit.piece("peak", signature, |e| {
-        let (lo, hi, data) = (e.int(0), e.param(3), e.param(0));
-        let load = |e: &mut pantile_cpu::Emit<'_>| e.ins().load(types::F32X4, pantile_cpu::vector::ACCESS, data, 0);
-        let start: Vec<_> = (0..CHAINS).map(|_| load(e)).collect();
-        let (x, y) = (load(e), load(e));
-        let it = e.open(lo, hi, &start);
-        let mut next = it.carried.clone();
-        for _ in 0..4 {
-            next = next.iter().map(|s| e.ins().fma(*s, x, y)).collect();
-        }
-        let end = e.close(it, 1, &next);
-        for (n, v) in (0..).zip(end) {
-            e.ins().store(pantile_cpu::vector::ACCESS, v, data, 16 * n);
-        }
-        let zero = e.int(0);
-        e.ins().return_(&[zero]);
-    })?;
-    let entry = Entry::new(jit.finish()?, id);
-    let mut data = vec![0u64; 64];
-    let seconds = best(|| call(&entry, &mut data, rounds));
-    Ok((rounds as usize * 4 * CHAINS * 8) as f64 / seconds)
 }
 
 fn dot_rate(features: Features, init: Init, m: i64, n: i64, k: i64) -> Result<f64, Limit> {
@@ -128,22 +100,4 @@ fn repeated(mut jit: Jit, inner: cranelift_module::FuncId, params: usize) -> Res
     e.finish(jit.frontend_config());
     let id = jit.define("repeated", func)?;
     Ok(Entry::new(jit.finish()?, id))
-}
-
-fn call(entry: &Entry, words: &mut [u64], rounds: u64) {
-    // SAFETY: the words are what the function reads: addresses and lengths of the live vectors of the caller.
-    #[allow(unsafe_code, reason = "machine code is called")]
-    unsafe {
-        entry.call(words.as_ptr(), std::ptr::null_mut(), 0, rounds);
-    }
-}
-
-/// The shortest of many runs: the others were disturbed.
-fn best(mut run: impl FnMut()) -> f64 {
-    let once = |run: &mut dyn FnMut()| {
-        let started = Instant::now();
-        run();
-        started.elapsed().as_secs_f64()
-    };
-    (0..200).map(|_| once(&mut run)).fold(f64::INFINITY, f64::min)
 }

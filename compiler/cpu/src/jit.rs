@@ -12,7 +12,7 @@ use cranelift_codegen::isa::{CallConv, OwnedTargetIsa, TargetFrontendConfig};
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_frontend::FunctionBuilderContext;
 use cranelift_jit::{JITBuilder, JITModule};
-use cranelift_module::{FuncId, Linkage, Module};
+use cranelift_module::{FuncId, Linkage, Module, ModuleError};
 
 use crate::{Emit, Features, Limit};
 
@@ -116,11 +116,9 @@ impl Jit {
             return Ok(*id);
         }
         let started = Instant::now();
-        let refused = |why: String| Limit::new(format!("Cranelift refuses `{name}`: {why}"));
-        let declared = self.module.declare_function(name, Linkage::Export, &signature);
-        let id = declared.map_err(|why| refused(format!("{why:?}")))?;
+        let id = self.declare(name, &signature)?;
         let bytes = code()?;
-        self.module.define_function_bytes(id, 64, &bytes, &[]).map_err(|why| refused(format!("{why:?}")))?;
+        self.module.define_function_bytes(id, 64, &bytes, &[]).map_err(|why| refused(name, &why))?;
         if let Some(text) = &mut self.clif {
             text.push_str(&format!("; {name}: {} bytes of {} code, not Cranelift's\n\n", bytes.len(), self.features));
         }
@@ -128,6 +126,10 @@ impl Jit {
         self.pieces.insert(name.to_owned(), id);
         self.spent += started.elapsed();
         Ok(id)
+    }
+
+    fn declare(&mut self, name: &str, signature: &Signature) -> Result<FuncId, Limit> {
+        self.module.declare_function(name, Linkage::Export, signature).map_err(|why| refused(name, &why))
     }
 
     /// A piece as something that `emit`'s function can call.
@@ -144,16 +146,12 @@ impl Jit {
         if let Some(text) = &mut self.clif {
             text.push_str(&format!("; {name}\n{}\n", func.display()));
         }
-        let refused = |why: String| Limit::new(format!("Cranelift refuses `{name}`: {why}"));
-        let id = self
-            .module
-            .declare_function(name, Linkage::Export, &func.signature)
-            .map_err(|why| refused(format!("{why:?}")))?;
+        let id = self.declare(name, &func.signature)?;
         let mut context = Context::for_function(func);
         context.set_disasm(self.disassembly.is_some());
         self.module
             .define_function_with_control_plane(id, &mut context, &mut ControlPlane::default())
-            .map_err(|why| refused(format!("{why:?}")))?;
+            .map_err(|why| refused(name, &why))?;
         if let Some(code) = context.compiled_code() {
             self.bytes += code.code_buffer().len();
             if let (Some(kept), Some(text)) = (&mut self.disassembly, &code.vcode) {
@@ -236,6 +234,10 @@ impl Entry {
             f(words, arena, first, cells)
         }
     }
+}
+
+fn refused(name: &str, why: &ModuleError) -> Limit {
+    Limit::new(format!("Cranelift refuses `{name}`: {why:?}"))
 }
 
 /// A signature from its types.
