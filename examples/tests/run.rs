@@ -35,3 +35,13 @@ fn rainfusion() {
     assert!(number(&text, "kept ") < 40.0, "{text}");
     assert!(number(&text, "dense attention ") > 0.99, "{text}");
 }
+
+#[test]
+fn skipping() {
+    let run = Command::new(env!("CARGO_BIN_EXE_skipping")).args(["300", "1"]).output().expect("the example starts");
+    let text = String::from_utf8(run.stdout).expect("text");
+    assert!(
+        run.status.success() && number(&text, "100.0 % ") > 0.0 && number(&text, "causal ÷ full: ") > 0.0,
+        "{text}"
+    );
+}
