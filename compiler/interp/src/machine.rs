@@ -217,6 +217,7 @@ impl<'a> Machine<'a> {
         for n in lo..hi {
             if let Over::Walk(dim) = it.over {
                 self.blocks[dim.index()] = n;
+                self.said_to_be_full(dim).map_err(at)?;
             }
             if self.visits(it, inst, &row, n)? {
                 let body = inst.body();
@@ -231,6 +232,15 @@ impl<'a> Machine<'a> {
         }
         self.give(&inst.results, carried);
         Ok(())
+    }
+
+    /// A dim that promises full blocks has one here.
+    fn said_to_be_full(&self, dim: DimId) -> Result<(), String> {
+        let (row, len) = (self.func.dim(dim), self.len(dim));
+        if !row.full || len as i64 == row.size {
+            return Ok(());
+        }
+        Err(format!("block {} of `{}` has {len} lanes, not all {}", self.blocks[dim.index()], row.name, row.size))
     }
 
     /// The argument that tells a range's regions where they are; walks have none.
@@ -276,6 +286,11 @@ impl<'a> Machine<'a> {
             Op::BlockLen(dim) => scalar(self.len(*dim) as i64),
             Op::Pos(dim) => space().tile(Data::Int(self.positions(*dim))),
             Op::At(dim) => space().tile(Data::Int(self.elements(*dim))),
+            Op::Valid(_) => {
+                let space = space();
+                let data = Data::Bool(vec![true; space.count()]);
+                space.tile(data)
+            }
             Op::OrderAt(extent) => self.order_at(*extent, &args[0]),
             Op::Unary(op) => element::unary(*op, dtype(0), &args[0]),
             Op::Binary(op) => element::binary(*op, dtype(0), space(), &args[0], &args[1])?,

@@ -26,7 +26,7 @@ impl Test {
 
     fn dim(&mut self, over: Option<ExtentId>, size: i64, whole: bool) -> DimId {
         let name = format!("d{}", self.func.dims.len());
-        self.func.dims.push(Dim { name, size, over, order: None, whole });
+        self.func.dims.push(Dim { name, size, over, order: None, whole, full: false });
         DimId(self.func.dims.len() as u32 - 1)
     }
 

@@ -69,6 +69,8 @@ pub struct Dim {
     pub order: Option<OrderId>,
     /// One block over the whole walk: always in scope.
     pub whole: bool,
+    /// A loop's dim whose blocks all have all their lanes, whatever the walk's length is: whoever made the loop bounds it so.
+    pub full: bool,
 }
 
 /// A walk order: position → element, as a kernel that fills its table.
@@ -298,6 +300,7 @@ impl Func {
         let d = self.dim(dim);
         match d.over {
             None => true,
+            Some(_) if d.full => true,
             Some(extent) => {
                 let holes = d.order.is_some_and(|o| self.orders[o.index()].holes);
                 // A whole dim has its one block even where the extent is empty.

@@ -4,6 +4,7 @@
 mod build;
 mod dtype;
 pub mod eval;
+pub mod fill;
 mod func;
 mod ops;
 pub mod text;
@@ -14,6 +15,7 @@ mod walk;
 pub use build::Builder;
 pub use dtype::{DType, Kind};
 pub use eval::Scalar;
+pub use fill::Fill;
 pub use func::{
     Axis, Dim, DimId, Extent, ExtentId, Func, GridAxis, Inst, LoopArgs, Order, OrderId, Param, ParamId, ParamKind,
     Region, Type, Value,

@@ -238,6 +238,9 @@ pub enum Op {
     Pos(DimId),
     /// Positions in memory, through the dim's order, tile `{d}` of i64.
     At(DimId),
+    /// Which lanes of the dim's block are valid, a bool tile `{d}`: true at every lane there is. A back end whose tiles have
+    /// more lanes than that (padding) makes it false there; `select` on it is how the pass `pad` says what they hold.
+    Valid(DimId),
     /// The memory position of walk position `x` (i64, scalar or tile) in the order of an extent, -1 where there is none.
     OrderAt(ExtentId),
     /// An element-wise op of one operand.
@@ -328,6 +331,7 @@ impl Op {
             | Op::BlockLen(_)
             | Op::Pos(_)
             | Op::At(_)
+            | Op::Valid(_)
             | Op::OrderAt(_)
             | Op::Unary(_)
             | Op::Binary(_)
@@ -359,7 +363,7 @@ impl Op {
             index.iter().filter_map(dim).collect()
         };
         match self {
-            Op::BlockIndex(d) | Op::BlockLen(d) | Op::Pos(d) | Op::At(d) => vec![*d],
+            Op::BlockIndex(d) | Op::BlockLen(d) | Op::Pos(d) | Op::At(d) | Op::Valid(d) => vec![*d],
             Op::Broadcast(dims) | Op::Reduce(_, dims) | Op::Dot(dims) => dims.clone(),
             Op::ArgReduce(_, d) | Op::Scan(_, d) | Op::Sort { dim: d, .. } | Op::KthLargest(d) | Op::Gather(d) => {
                 vec![*d]
@@ -380,6 +384,55 @@ impl Op {
             | Op::If
             | Op::Print(_)
             | Op::Assert(_) => Vec::new(),
+        }
+    }
+
+    /// The same op on other dims. Loops over walks are included, what their regions name is not.
+    #[must_use]
+    pub fn with_dims(&self, f: impl Fn(DimId) -> DimId) -> Op {
+        let all = |dims: &[DimId]| dims.iter().map(|d| f(*d)).collect::<Vec<_>>();
+        let indexed = |index: &[Index]| {
+            let one = |i: &Index| match i {
+                Index::Dim(d) => Index::Dim(f(*d)),
+                Index::Value => Index::Value,
+            };
+            index.iter().map(one).collect::<Vec<_>>()
+        };
+        match self {
+            Op::BlockIndex(d) => Op::BlockIndex(f(*d)),
+            Op::BlockLen(d) => Op::BlockLen(f(*d)),
+            Op::Pos(d) => Op::Pos(f(*d)),
+            Op::At(d) => Op::At(f(*d)),
+            Op::Valid(d) => Op::Valid(f(*d)),
+            Op::Broadcast(dims) => Op::Broadcast(all(dims)),
+            Op::Reduce(op, dims) => Op::Reduce(*op, all(dims)),
+            Op::ArgReduce(op, d) => Op::ArgReduce(*op, f(*d)),
+            Op::Scan(op, d) => Op::Scan(*op, f(*d)),
+            Op::Sort { dim, descending } => Op::Sort { dim: f(*dim), descending: *descending },
+            Op::KthLargest(d) => Op::KthLargest(f(*d)),
+            Op::Gather(d) => Op::Gather(f(*d)),
+            Op::Dot(dims) => Op::Dot(all(dims)),
+            Op::Split { from, into } => Op::Split { from: f(*from), into: all(into) },
+            Op::Merge { from, into } => Op::Merge { from: all(from), into: f(*into) },
+            Op::Load(p, index) => Op::Load(*p, indexed(index)),
+            Op::Store { param, index, mode, masked } => {
+                Op::Store { param: *param, index: indexed(index), mode: *mode, masked: *masked }
+            }
+            Op::MaskPut(p, index) => Op::MaskPut(*p, indexed(index)),
+            Op::For(it @ Loop { over: Over::Walk(d), .. }) => Op::For(Loop { over: Over::Walk(f(*d)), ..it.clone() }),
+            Op::For(Loop { over: Over::Range, .. })
+            | Op::Const(..)
+            | Op::Extent(_)
+            | Op::OrderAt(_)
+            | Op::Unary(_)
+            | Op::Binary(_)
+            | Op::Select
+            | Op::Cast(_)
+            | Op::Random
+            | Op::MaskGet(_)
+            | Op::If
+            | Op::Print(_)
+            | Op::Assert(_) => self.clone(),
         }
     }
 }

@@ -14,6 +14,7 @@ pub fn result_types(func: &Func, op: &Op, args: &[Value], carried: &[Type]) -> R
         Op::Const(dtype, _) => cx.arity(0).and(one(Type::Scalar(*dtype))),
         Op::Extent(_) | Op::BlockIndex(_) | Op::BlockLen(_) => cx.arity(0).and(one(Type::Scalar(DType::I64))),
         Op::Pos(d) | Op::At(d) => cx.arity(0).and(one(Type::tile(DType::I64, [*d]))),
+        Op::Valid(d) => cx.arity(0).and(one(Type::tile(DType::Bool, [*d]))),
         Op::OrderAt(_) => {
             cx.arity(1)?;
             cx.dtype(0, DType::I64)?;

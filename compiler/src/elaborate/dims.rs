@@ -127,7 +127,7 @@ impl<'p> Sema<'p, '_> {
             let error = Diagnostic::error(Code::E0502, span, message, format!("the whole of {name}"));
             return self.say(error.with_help(format!("walk it in blocks: `for j in {name} by 128 {{ … }}`")));
         }
-        let dim = Dim { name, size: size.max(1), over: Some(extent), order, whole: true };
+        let dim = Dim { name, size: size.max(1), over: Some(extent), order, whole: true, full: false };
         let id = self.add_dim(dim, span);
         self.whole.insert(extent, id);
         Some(id)
@@ -143,7 +143,7 @@ impl<'p> Sema<'p, '_> {
         let length = row.order.map_or(known, |o| self.b.func.orders[o.index()].len);
         let name = format!("{} by {by}", row.name);
         let size = ((length + by - 1) / by).clamp(1, MAX_BLOCK);
-        let id = self.add_dim(Dim { name, size, over: None, order: None, whole: true }, span);
+        let id = self.add_dim(Dim { name, size, over: None, order: None, whole: true, full: false }, span);
         self.counted.insert((extent, by), id);
         Some(id)
     }
@@ -155,7 +155,7 @@ impl<'p> Sema<'p, '_> {
             let error = Diagnostic::error(Code::E0502, span, message, format!("this is {size}"));
             return self.say(error.with_help(format!("it has 1 to {MAX_BLOCK}")));
         }
-        Some(self.add_dim(Dim { name: name.to_owned(), size, over: None, order: None, whole: true }, span))
+        Some(self.add_dim(Dim { name: name.to_owned(), size, over: None, order: None, whole: true, full: false }, span))
     }
 
     /// The dims that names after `over` mean, each once.

@@ -124,6 +124,7 @@ fn ends_negative(region: &Region, value: Value) -> bool {
         | Op::BlockLen(_)
         | Op::Pos(_)
         | Op::At(_)
+        | Op::Valid(_)
         | Op::OrderAt(_)
         | Op::Broadcast(_)
         | Op::Reduce(..)

@@ -253,7 +253,7 @@ impl Generator<'_> {
 
     fn lane_dim(&mut self, size: i64) -> DimId {
         let name = format!("d{}", self.build.func.dims.len());
-        self.add_dim(Dim { name, size, over: None, order: None, whole: false })
+        self.add_dim(Dim { name, size, over: None, order: None, whole: false, full: false })
     }
 
     fn full(&self, d: DimId) -> bool {

@@ -138,6 +138,7 @@ impl<'a> Generator<'a> {
             over: Some(over),
             order,
             whole: false,
+            full: false,
         })
     }
 
@@ -156,7 +157,7 @@ impl<'a> Generator<'a> {
             }
             let Some(length) = self.build.func.known_length(id, order) else { continue };
             let name = format!("E{n}");
-            let dim = self.add_dim(Dim { name, size: length.max(1), over: Some(id), order, whole: true });
+            let dim = self.add_dim(Dim { name, size: length.max(1), over: Some(id), order, whole: true, full: false });
             self.dims.push(dim);
         }
     }

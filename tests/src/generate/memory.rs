@@ -51,7 +51,7 @@ impl Generator<'_> {
         found.unwrap_or_else(|| {
             let size = 1 + self.source.below(6) as i64;
             let name = format!("d{}", self.build.func.dims.len());
-            let dim = self.add_dim(pantile_ir::Dim { name, size, over: None, order: None, whole: false });
+            let dim = self.add_dim(pantile_ir::Dim { name, size, over: None, order: None, whole: false, full: false });
             self.push(Op::Pos(dim), &[], Bounds::exact(8.0))
         })
     }

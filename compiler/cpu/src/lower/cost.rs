@@ -106,7 +106,7 @@ fn own_price(func: &pantile_ir::Func, inst: &pantile_ir::Inst) -> f64 {
     let narrow = |dtype: DType| if dtype.bytes() < 4 { 3.0 } else { 0.0 };
     let dtype = func.ty(inst.results[0]).dtype();
     match &inst.op {
-        Op::Const(..) | Op::Extent(_) | Op::BlockIndex(_) | Op::BlockLen(_) | Op::Broadcast(_) => 0.0,
+        Op::Const(..) | Op::Extent(_) | Op::BlockIndex(_) | Op::BlockLen(_) | Op::Valid(_) | Op::Broadcast(_) => 0.0,
         Op::Pos(d) | Op::At(d) => {
             if func.dim(*d).order.is_some() {
                 4.0

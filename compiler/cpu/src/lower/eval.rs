@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::{self, InstBuilder, types};
-use pantile_ir::{BinaryOp, DType, DimId, Inst, Op, Value};
+use pantile_ir::{BinaryOp, DType, DimId, Inst, Op, Scalar, Value};
 
 use super::Lower;
 use super::access::Access;
@@ -247,6 +247,8 @@ impl<'f> Lower<'_, 'f> {
             Op::BlockLen(dim) => self.block(*dim).map(|b| Lanes::one(DType::I64, b.len)),
             Op::Pos(dim) => self.positions(*dim, 1, level),
             Op::At(dim) => self.positions(*dim, 0, level),
+            // Only valid lanes are computed here.
+            Op::Valid(_) => Ok(vector::constant(&mut self.e, DType::Bool, Scalar::Bool(true), width)),
             Op::OrderAt(extent) => {
                 let x = self.value(inst.args[0], level)?;
                 self.order_at(*extent, x)

@@ -54,6 +54,7 @@ impl<'f> Lower<'_, 'f> {
             | Op::BlockLen(_)
             | Op::Pos(_)
             | Op::At(_)
+            | Op::Valid(_)
             | Op::OrderAt(_)
             | Op::Unary(_)
             | Op::Binary(_)

@@ -35,6 +35,7 @@ forms! {
     Op::BlockLen(_) => "block_len", "block_len i", "How many lanes of the dim's block are valid, i64.";
     Op::Pos(_) => "pos", "pos i", "Positions in the walk, an i64 tile.";
     Op::At(_) => "at", "at i", "Positions in memory, through the dim's order, an i64 tile.";
+    Op::Valid(_) => "valid", "valid i", "True at every valid lane; a back end's padding lanes are false.";
     Op::OrderAt(_) => "order_at", "order_at N %x", "Memory position of walk position `%x` in an extent's order; -1: none.";
     Op::Unary(_) => "<unary>", "exp %x", "Element-wise op of one operand.";
     Op::Binary(_) => "<binary>", "add %a, %b", "Element-wise op of two operands; the result has the dims of both.";

@@ -60,6 +60,7 @@ pub fn op_name(op: &Op) -> &'static str {
         | Op::BlockLen(_)
         | Op::Pos(_)
         | Op::At(_)
+        | Op::Valid(_)
         | Op::OrderAt(_)
         | Op::Select
         | Op::Cast(_)

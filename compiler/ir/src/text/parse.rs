@@ -323,7 +323,7 @@ impl Parser<'_> {
         self.row(&self.rows.orders, &name, "order").map(|o| Some(OrderId(o)))
     }
 
-    /// `dim i: N by 128 whole via walk`, or `dim a: 4`.
+    /// `dim i: N by 128 whole via walk`, `dim j: N by 128 full`, or `dim a: 4`.
     fn dim_row(&mut self) -> Read<()> {
         let name = self.name()?;
         self.sign(":")?;
@@ -332,9 +332,10 @@ impl Parser<'_> {
         self.at += usize::from(by_follows);
         let size = self.integer()?;
         let whole = self.has_word("whole");
+        let full = !whole && self.has_word("full");
         let order = self.via()?;
         self.rows.dims.insert(name.clone(), self.func.dims.len() as u32);
-        self.func.dims.push(Dim { name: name.0, size, over, order, whole });
+        self.func.dims.push(Dim { name: name.0, size, over, order, whole, full });
         Ok(())
     }
 

@@ -89,6 +89,7 @@ impl Parser<'_> {
             "block_len" => Op::BlockLen(self.dim()?),
             "pos" => Op::Pos(self.dim()?),
             "at" => Op::At(self.dim()?),
+            "valid" => Op::Valid(self.dim()?),
             "select" => Op::Select,
             "cast" => Op::Cast(self.dtype()?),
             "random" => Op::Random,

@@ -72,7 +72,9 @@ impl Printer<'_> {
         match op {
             Op::Const(dtype, x) => format!(" {}", scalar(*dtype, *x)),
             Op::Extent(e) | Op::OrderAt(e) => format!(" {}", self.extent(*e)),
-            Op::BlockIndex(d) | Op::BlockLen(d) | Op::Pos(d) | Op::At(d) => format!(" {}", self.dim(*d)),
+            Op::BlockIndex(d) | Op::BlockLen(d) | Op::Pos(d) | Op::At(d) | Op::Valid(d) => {
+                format!(" {}", self.dim(*d))
+            }
             Op::Cast(dtype) => format!(" {dtype}"),
             Op::Broadcast(dims) | Op::Dot(dims) => format!(" over {}", self.dims(dims)),
             Op::Reduce(op, dims) => format!(" {} over {}", op.name(), self.dims(dims)),

@@ -38,7 +38,7 @@ fn any_float_and_any_name_survives() {
         name: "odd name (1)".into(),
         extents: ["3", "3", "a b", "by"].map(|n| Extent { name: n.into(), known: Some(3), order: None }).into(),
         dims: ["by", "by", "whole", "i\"\\\n"]
-            .map(|n| Dim { name: n.into(), size: 4, over: None, order: None, whole: false })
+            .map(|n| Dim { name: n.into(), size: 4, over: None, order: None, whole: false, full: false })
             .into(),
         ..Func::default()
     };

@@ -31,6 +31,7 @@ impl Verifier<'_> {
             self.check(dim.order.is_none_or(|o| self.has_order(o)), || "has an order that does not exist".into());
         let Some(over) = dim.over else {
             self.check(dim.order.is_none(), || "is over nothing, yet has an order".into());
+            self.check(!dim.full, || "is over nothing, so it has no blocks that could be full".into());
             return;
         };
         if !self.check(self.has_extent(over), || "is over an extent that does not exist".into()) || !orders {
@@ -40,6 +41,7 @@ impl Verifier<'_> {
         self.check(extent.order.is_none() || dim.order.is_some(), || {
             format!("has no order, but extent `{}` has one", extent.name)
         });
+        self.check(!(dim.whole && dim.full), || "is whole, yet said to have full blocks only".into());
         if dim.whole {
             let length = self.func.known_length(over, dim.order);
             self.check(length.is_some_and(|n| dim.size == n.max(1)), || match length {
@@ -96,6 +98,7 @@ impl Verifier<'_> {
                     self.check(dim.over.is_some() && !dim.whole, || {
                         format!("walks `{}`, which is in scope everywhere", dim.name)
                     });
+                    self.check(!dim.full, || format!("walks `{}`, but a grid visits every block", dim.name));
                 }
             }
             GridAxis::Each(axis, value) => {
