@@ -59,7 +59,14 @@ const E: DimId = DimId(2);
 /// Dense attention of one query block.
 fn attention(dtype: DType, bq: i64, bk: i64, d: i64) -> Func {
     let extent = |name: &str, known| Extent { name: name.into(), known, order: None };
-    let dim = |name: &str, size, over, whole| Dim { name: name.into(), size, over: Some(over), order: None, whole, full: false };
+    let dim = |name: &str, size, over, whole| Dim {
+        name: name.into(),
+        size,
+        over: Some(over),
+        order: None,
+        whole,
+        full: false,
+    };
     let axis = |extent| Axis { extent, by: None };
     let tensor = |name: &str, over, out| Param {
         name: name.into(),

@@ -181,8 +181,14 @@ impl Sema<'_, '_> {
             }
             Some(walk) => match walk.by {
                 Some(size) => {
-                    let dim =
-                        Dim { name: name.clone(), size, over: Some(walk.extent), order: walk.order, whole: false, full: false };
+                    let dim = Dim {
+                        name: name.clone(),
+                        size,
+                        over: Some(walk.extent),
+                        order: walk.order,
+                        whole: false,
+                        full: false,
+                    };
                     let id = self.add_dim(dim, span);
                     self.b.func.grid.push(GridAxis::Walk(id));
                     self.grid.push(GridVar { name: name.clone(), dim: Some(id), span });

@@ -116,7 +116,14 @@ impl<'p> Sema<'p, '_> {
                 let w = self.walk(walk)?;
                 self.loops.push(None);
                 if let Some(size) = w.by {
-                    let dim = Dim { name: name.node.clone(), size, over: Some(w.extent), order: w.order, whole: false, full: false };
+                    let dim = Dim {
+                        name: name.node.clone(),
+                        size,
+                        over: Some(w.extent),
+                        order: w.order,
+                        whole: false,
+                        full: false,
+                    };
                     let id = self.add_dim(dim, name.span);
                     self.loop_dims.insert(id, number);
                     return Some(Runs { over: Over::Walk(id), range: None, dim: Some(id) });

@@ -20,8 +20,7 @@ fn values(dtype: DType) -> Vec<Scalar> {
     }
 }
 
-const DTYPES: [DType; 7] =
-    [DType::F32, DType::F16, DType::F8E4M3, DType::I8, DType::U8, DType::U64, DType::Bool];
+const DTYPES: [DType; 7] = [DType::F32, DType::F16, DType::F8E4M3, DType::I8, DType::U8, DType::U64, DType::Bool];
 
 /// What stands in one row: two valid lanes, then padding.
 type Row = [Scalar; 3];
@@ -29,7 +28,9 @@ type Row = [Scalar; 3];
 /// Rows that a fill is true of.
 fn rows(dtype: DType, fill: Fill) -> Vec<Row> {
     let all = values(dtype);
-    let pairs = || all.iter().flat_map(|a| all.iter().map(move |b| (*a, *b)));
+    // Each value beside some others.
+    let pairs =
+        || [0, 1, 4].into_iter().flat_map(|by| all.iter().zip(all.iter().cycle().skip(by))).map(|(a, b)| (*a, *b));
     let nan = Scalar::Float(f64::NAN);
     match fill {
         Fill::Unknown => pairs().zip(all.iter().cycle()).map(|((a, b), c)| [a, b, *c]).collect(),
@@ -90,7 +91,11 @@ fn differences_from_a_bound_hold_of_every_row() {
     for (inf, bound) in [(f64::NEG_INFINITY, BinaryOp::Max), (f64::INFINITY, BinaryOp::Min)] {
         for first in [true, false] {
             let (a, b) = (Fill::Is(Scalar::Float(inf)), Fill::Uniform);
-            let fill = if first { binary(BinaryOp::Sub, dtype, a, b, &facts) } else { binary(BinaryOp::Sub, dtype, b, a, &facts) };
+            let fill = if first {
+                binary(BinaryOp::Sub, dtype, a, b, &facts)
+            } else {
+                binary(BinaryOp::Sub, dtype, b, a, &facts)
+            };
             assert_eq!(fill, Fill::IsOrNan(Scalar::Float(if first { inf } else { -inf })));
             for row in rows(dtype, a) {
                 for top in values(dtype) {
@@ -139,7 +144,10 @@ fn select_rules_hold_of_every_row() {
             for cs in rows(DType::Bool, c) {
                 for (x, y) in rows(dtype, a).into_iter().flat_map(|x| rows(dtype, b).into_iter().map(move |y| (x, y))) {
                     let lane = |n: usize| if cs[n].as_bool() { x[n] } else { y[n] };
-                    assert!(holds(fill, [lane(0), lane(1), lane(2)]), "{c:?} {a:?} {b:?}: {fill:?}, but {cs:?} {x:?} {y:?}");
+                    assert!(
+                        holds(fill, [lane(0), lane(1), lane(2)]),
+                        "{c:?} {a:?} {b:?}: {fill:?}, but {cs:?} {x:?} {y:?}"
+                    );
                 }
             }
         }

@@ -69,7 +69,13 @@ impl Printer<'_> {
         }
         for (n, dim) in func.dims.iter().enumerate() {
             self.line();
-            let whole = if dim.whole { " whole" } else if dim.full { " full" } else { "" };
+            let whole = if dim.whole {
+                " whole"
+            } else if dim.full {
+                " full"
+            } else {
+                ""
+            };
             let over = dim.over.map_or(String::new(), |e| format!("{} by ", self.extent(e)));
             self.out += &format!("dim {}: {over}{}{whole}{}", self.names.dims[n], dim.size, self.via(dim.order));
         }
