@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use pantile_diag::Code;
 use pantile_ir::{Class, DType, Scalar};
 
-use crate::Bindings;
 use crate::signature::{AxisInfo, ElementType, ExtentInfo, GenericKind, ParamInfo, ParamType, Signature};
+use crate::{Bindings, OrderArg};
 
 /// What is known of an argument before a launch.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +31,8 @@ pub enum ArgShape {
         /// Its value.
         value: Scalar,
     },
+    /// An order.
+    Order(OrderArg),
 }
 
 impl ArgShape {
@@ -40,13 +42,14 @@ impl ArgShape {
             ArgShape::Tensor { .. } => "a tensor",
             ArgShape::Mask { .. } => "a mask",
             ArgShape::Scalar { .. } => "a scalar",
+            ArgShape::Order(_) => "an order",
         }
     }
 
     fn shape(&self) -> &[i64] {
         match self {
             ArgShape::Tensor { shape, .. } | ArgShape::Mask { shape } => shape,
-            ArgShape::Scalar { .. } => &[],
+            ArgShape::Scalar { .. } | ArgShape::Order(_) => &[],
         }
     }
 }
@@ -200,7 +203,7 @@ fn out_shape(out: &ParamInfo, bindings: &Bindings) -> Option<ArgShape> {
     match &out.ty {
         ParamType::Tensor(dtype, _) => Some(ArgShape::Tensor { dtype: dtype.resolve(bindings)?, shape }),
         ParamType::Mask(_) => Some(ArgShape::Mask { shape }),
-        ParamType::Scalar(_) | ParamType::Int => None,
+        ParamType::Scalar(_) | ParamType::Int | ParamType::Order => None,
     }
 }
 
@@ -254,9 +257,10 @@ impl<'s> Inference<'s> {
                     Err(InferError::Number { param: name(), expected: "an integer".into(), got: *dtype })
                 }
             },
+            (ParamType::Order, ArgShape::Order(_)) => Ok(()),
             (
-                ParamType::Tensor(..) | ParamType::Mask(_) | ParamType::Scalar(_) | ParamType::Int,
-                ArgShape::Tensor { .. } | ArgShape::Mask { .. } | ArgShape::Scalar { .. },
+                ParamType::Tensor(..) | ParamType::Mask(_) | ParamType::Scalar(_) | ParamType::Int | ParamType::Order,
+                ArgShape::Tensor { .. } | ArgShape::Mask { .. } | ArgShape::Scalar { .. } | ArgShape::Order(_),
             ) => Err(InferError::Kind { param: name(), expected: param.ty.describe(), got: arg.describe() }),
         }
     }

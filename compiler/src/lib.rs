@@ -12,7 +12,7 @@ pub mod pipeline;
 mod plan;
 mod signature;
 
-pub use bindings::Bindings;
+pub use bindings::{Bindings, OrderArg};
 pub use check::tune::Tune;
 pub use infer::{ArgShape, InferError, Inferred, infer};
 pub use module::{Loaded, Module};

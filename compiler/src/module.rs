@@ -10,7 +10,7 @@ use pantile_syntax::ast::KernelItem;
 use crate::check::load::load;
 use crate::check::program::{ItemRef, Program, nearest, unknown_name};
 use crate::check::tune::{self, Tune};
-use crate::check::{self, signature};
+use crate::check::{self, orders, signature};
 use crate::passes::{Options, optimise};
 use crate::plan::{self, Plan, PlanBindings};
 use crate::signature::{OrderSignature, Signature};
@@ -160,26 +160,8 @@ impl Module {
             }
         };
         let mut diags = Diagnostics::default();
-        let params = known.map(|o| o.params.as_slice()).unwrap_or_default();
-        let mut args = args.clone();
-        for param in params {
-            match param.default {
-                Some(default) => drop(args.entry(param.name.clone()).or_insert(default)),
-                None if args.contains_key(&param.name) => {}
-                None => {
-                    let message = format!("`{name}` needs `{}`", param.name);
-                    diags.push(Diagnostic::error(Code::E0305, item.name.span, message, "this order"));
-                }
-            }
-        }
-        if let Some(stranger) = args.keys().find(|a| params.iter().all(|p| p.name != **a)) {
-            let message = format!("`{name}` has no parameter `{stranger}`");
-            diags.push(Diagnostic::error(Code::E0305, item.name.span, message, "this order"));
-        }
-        if diags.has_errors() {
-            return Err(diags);
-        }
-        plan::order(&self.program, item, &args, extent, &mut diags).ok_or(diags)
+        let args = known.and_then(|order| orders::complete(order, args.clone(), item.name.span, &mut diags));
+        args.and_then(|args| plan::order(&self.program, item, &args, extent, &mut diags)).ok_or(diags)
     }
 
     /// The plan of a pipeline for these arguments.
@@ -196,7 +178,7 @@ impl Module {
             let mut func = elaborate::kernel(&self.program, item, bindings, diags)?;
             optimised(&mut func, item.name.span, diags).then_some(func)
         };
-        plan::plan(&self.program, item, signature, bindings, &mut specialise, &mut diags).ok_or(diags)
+        plan::plan((&self.program, self.root), item, signature, bindings, &mut specialise, &mut diags).ok_or(diags)
     }
 
     fn unknown(&self, name: &str, what: &str) -> Diagnostics {

@@ -90,7 +90,7 @@ pub fn optimise(func: &mut Func, options: &Options) -> Report {
 /// As [`optimise`], and shows the function after each pass that changed it.
 pub fn optimise_with(func: &mut Func, options: &Options, after: &mut dyn FnMut(&'static str, &Func)) -> Report {
     let mut report = Report::default();
-    let orders: Vec<&mut Func> = func.orders.iter_mut().map(|o| &mut *o.fill).collect();
+    let orders: Vec<&mut Func> = func.orders.iter_mut().filter_map(|o| o.kernel_mut()).collect();
     for fill in orders {
         let inner = optimise(fill, options);
         if inner.bug.is_some() {

@@ -71,6 +71,8 @@ pub enum ParamType {
     Scalar(ElementType),
     /// An `int`: a number at compile time.
     Int,
+    /// An order; pipelines only.
+    Order,
 }
 
 /// An element type: a dtype, or a generic that stands for one.
@@ -162,7 +164,7 @@ impl ParamType {
     pub fn axes(&self) -> &[AxisInfo] {
         match self {
             ParamType::Tensor(_, axes) | ParamType::Mask(axes) => axes,
-            ParamType::Scalar(_) | ParamType::Int => &[],
+            ParamType::Scalar(_) | ParamType::Int | ParamType::Order => &[],
         }
     }
 
@@ -172,6 +174,7 @@ impl ParamType {
             ParamType::Tensor(..) => "a tensor",
             ParamType::Mask(_) => "a mask",
             ParamType::Scalar(_) | ParamType::Int => "a scalar",
+            ParamType::Order => "an order",
         }
     }
 }
@@ -285,6 +288,7 @@ impl fmt::Display for ParamType {
             }
             ParamType::Scalar(dtype) => write!(f, "{dtype}"),
             ParamType::Int => f.write_str("int"),
+            ParamType::Order => f.write_str("order"),
         }
     }
 }

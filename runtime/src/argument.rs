@@ -1,7 +1,8 @@
-//! Arguments of a launch: tensors, masks and scalars, given as a tuple, an array or a slice. Whether they fit a kernel is
+//! Arguments of a launch: tensors, masks, orders and scalars, given as a tuple, an array or a slice. Whether they fit a kernel is
 //! `launch.rs`'s business.
 
 use half::{bf16, f16};
+use pantile_compiler::OrderArg;
 use pantile_ir::{DType, Scalar, eval};
 
 use crate::{Mask, Tensor};
@@ -13,6 +14,8 @@ pub enum Arg<'a> {
     Tensor(&'a Tensor),
     /// A block mask.
     Mask(&'a Mask),
+    /// An order, for a pipeline.
+    Order(&'a OrderArg),
     /// A scalar: an integer or bool fits any parameter that can hold it exactly, a float any float parameter.
     Scalar(Scalar),
 }
@@ -54,6 +57,12 @@ impl ToArg for Tensor {
 impl ToArg for Mask {
     fn to_arg(&self) -> Arg<'_> {
         Arg::Mask(self)
+    }
+}
+
+impl ToArg for OrderArg {
+    fn to_arg(&self) -> Arg<'_> {
+        Arg::Order(self)
     }
 }
 

@@ -136,6 +136,12 @@ fn at_instance(instance: &[i64]) -> String {
     if instance.is_empty() { String::new() } else { format!(" at program instance {instance:?}") }
 }
 
+impl From<pantile_ir::TableError> for Error {
+    fn from(why: pantile_ir::TableError) -> Self {
+        Error::Order { order: "table".into(), message: why.to_string() }
+    }
+}
+
 impl Error {
     pub(crate) fn source(diagnostics: Diagnostics, sources: &SourceMap) -> Self {
         Error::Source(Box::new(SourceError { diagnostics, sources: sources.clone() }))

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use pantile_diag::{SourceMap, Span};
-use pantile_ir::{BlockTable, Func, Order};
+use pantile_ir::{BlockTable, Fill, Func, Order, one_to_one};
 
 use crate::balance::Balance;
 use crate::device::Backend;
@@ -68,15 +68,20 @@ impl Device {
     /// # Errors
     /// If the kernel stops, or the order is not one-to-one.
     pub(crate) fn table(&self, order: &Order, sources: &SourceMap) -> Result<Arc<Vec<i32>>> {
-        let order = Arc::new(order.clone());
-        self.cache.table((self.backend, self.checks, order.clone()), || self.fill(&order, sources))
+        match &order.fill {
+            Fill::Table(table) => Ok(table.elements().clone()),
+            Fill::Kernel(fill) => {
+                let key = (self.backend, self.checks, Arc::new(order.clone()));
+                self.cache.table(key, || self.fill(order, fill, sources))
+            }
+        }
     }
 
-    fn fill(&self, order: &Order, sources: &SourceMap) -> Result<Vec<i32>> {
+    fn fill(&self, order: &Order, fill: &Func, sources: &SourceMap) -> Result<Vec<i32>> {
         let refuse = |message: String| Error::Order { order: order.name.clone(), message };
         let len = usize::try_from(order.len).ok().filter(|len| i32::try_from(*len).is_ok());
         let len = len.ok_or_else(|| refuse(format!("a walk of {} positions is too long", order.len)))?;
-        let func = Arc::new((*order.fill).clone());
+        let func = Arc::new(fill.clone());
         let extents: Vec<i64> = func.extents.iter().map(|e| e.known.unwrap_or(order.len)).collect();
         let mut table = crate::Tensor::zeros(pantile_ir::DType::I32, &[len])?;
         self.prepare(&func, sources)?.run(self, &extents, &mut [Operand::Out(&mut table)], sources)?;
@@ -101,21 +106,10 @@ fn block_table(func: &Func, dim: &pantile_ir::Dim, order: &[i32]) -> Result<Arc<
 
 /// Each element at one position only, and none where there may be none.
 fn check_order(order: &Order, table: &[i32]) -> std::result::Result<(), String> {
-    let least = if order.holes { -1 } else { 0 };
-    if let Some(position) = table.iter().position(|e| *e < least) {
-        return Err(format!("position {position} gives {}, which is no element", table[position]));
+    if let (false, Some(position)) = (order.holes, table.iter().position(|e| *e == -1)) {
+        return Err(format!("position {position} gives -1, which is no element"));
     }
-    let largest = table.iter().max().map_or(0, |e| (*e).max(0) as usize);
-    let mut seen = vec![0u64; largest / 64 + 1];
-    for (second, element) in table.iter().enumerate().filter(|(_, e)| **e >= 0) {
-        let (word, bit) = (*element as usize / 64, 1 << (*element as usize % 64));
-        if seen[word] & bit != 0 {
-            let first = table.iter().position(|e| e == element).unwrap_or(0);
-            return Err(format!("positions {first} and {second} both give element {element}: not one-to-one"));
-        }
-        seen[word] |= bit;
-    }
-    Ok(())
+    one_to_one(table).map_err(|why| why.to_string())
 }
 
 fn limited(func: &Func, limit: pantile_cpu::Limit, sources: &SourceMap) -> Error {
@@ -166,11 +160,11 @@ impl Executable {
 #[cfg(test)]
 mod tests {
     use super::check_order;
-    use pantile_ir::{Func, Order};
+    use pantile_ir::{Fill, Order};
 
     #[test]
     fn orders_are_one_to_one() {
-        let order = |holes| Order { name: "o".into(), len: 3, holes, fill: Box::new(Func::default()) };
+        let order = |holes| Order { name: "o".into(), len: 3, holes, fill: Fill::Kernel(Box::default()) };
         assert!(check_order(&order(false), &[2, 0, 1]).is_ok());
         assert!(check_order(&order(true), &[2, -1, -1]).is_ok());
         assert!(check_order(&order(false), &[2, -1, 1]).unwrap_err().contains("position 1 gives -1"));

@@ -46,7 +46,9 @@ impl Output {
         match shape {
             ArgShape::Tensor { dtype, shape } => Ok(Output::Tensor(Tensor::zeros(*dtype, &sizes(shape)?)?)),
             ArgShape::Mask { shape } => Ok(Output::Mask(Mask::empty(&sizes(shape)?)?)),
-            ArgShape::Scalar { .. } => Err(Error::Tensor("an output cannot be a scalar".into())),
+            ArgShape::Scalar { .. } | ArgShape::Order(_) => {
+                Err(Error::Tensor(format!("an output cannot be {}", shape.describe())))
+            }
         }
     }
 
@@ -84,11 +86,12 @@ pub(crate) fn check(signature: &Signature, args: &[Arg<'_>], fixed: &Bindings) -
         let shape = match (arg, signature.params.get(n)) {
             (Arg::Tensor(tensor), _) => ArgShape::Tensor { dtype: tensor.dtype(), shape: extents(tensor.shape())? },
             (Arg::Mask(mask), _) => ArgShape::Mask { shape: extents(mask.shape())? },
+            (Arg::Order(order), _) => ArgShape::Order((*order).clone()),
             (Arg::Scalar(value), param) => scalar(signature, param, *value, args, fixed)?,
         };
         scalars.push(match shape {
             ArgShape::Scalar { dtype, value } => Some((dtype, value)),
-            ArgShape::Tensor { .. } | ArgShape::Mask { .. } => None,
+            ArgShape::Tensor { .. } | ArgShape::Mask { .. } | ArgShape::Order(_) => None,
         });
         shapes.push(shape);
     }
@@ -121,9 +124,9 @@ fn scalar(
             element.resolve(fixed).or_else(|| from_tensors(signature, args, &element.to_string())).unwrap_or(natural)
         }
         ParamType::Int => DType::I64,
-        ParamType::Tensor(..) | ParamType::Mask(_) => natural,
+        ParamType::Tensor(..) | ParamType::Mask(_) | ParamType::Order => natural,
     };
-    if matches!(param.ty, ParamType::Tensor(..) | ParamType::Mask(_)) {
+    if matches!(param.ty, ParamType::Tensor(..) | ParamType::Mask(_) | ParamType::Order) {
         return Ok(ArgShape::Scalar { dtype, value });
     }
     let value = convert(value, dtype).map_err(|why| Error::argument(&signature.name, &param.name, why))?;
@@ -134,7 +137,9 @@ fn scalar(
 fn from_tensors(signature: &Signature, args: &[Arg<'_>], generic: &str) -> Option<DType> {
     signature.params.iter().zip(args).find_map(|(param, arg)| match (&param.ty, arg) {
         (ParamType::Tensor(element, _), Arg::Tensor(tensor)) if element.to_string() == generic => Some(tensor.dtype()),
-        (ParamType::Tensor(..) | ParamType::Mask(_) | ParamType::Scalar(_) | ParamType::Int, _) => None,
+        (ParamType::Tensor(..) | ParamType::Mask(_) | ParamType::Scalar(_) | ParamType::Int | ParamType::Order, _) => {
+            None
+        }
     })
 }
 
@@ -195,7 +200,7 @@ pub(crate) fn operands<'a>(
             (Some(Arg::Tensor(tensor)), _) => Ok(Operand::In(tensor)),
             (Some(Arg::Mask(mask)), _) => Ok(Operand::Mask(mask)),
             (Some(Arg::Scalar(_)) | None, Some(Some((dtype, value)))) => Ok(Operand::Scalar(*dtype, *value)),
-            (Some(Arg::Scalar(_)) | None, Some(None) | None) => Err(missing(&param.name)),
+            (Some(Arg::Scalar(_) | Arg::Order(_)) | None, _) => Err(missing(&param.name)),
         }
     };
     func.params.iter().map(one).collect()

@@ -26,6 +26,7 @@ pub use kernel::{Constant, Kernel, KernelOn, Outputs};
 pub use launch::{Out, Output};
 pub use mask::Mask;
 pub use module::{Checked, Module};
+pub use pantile_compiler::OrderArg;
 pub use pantile_cpu::Features as CpuFeatures;
 pub use pantile_ir::{DType, Scalar};
 pub use pipeline::{Pipeline, PipelineOn, Trace};

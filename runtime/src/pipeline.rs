@@ -207,7 +207,7 @@ impl Memory<'_> {
             (Role::Input(n), None) => match self.args.get(n) {
                 Some(Arg::Tensor(tensor)) => Ok(Operand::In(tensor)),
                 Some(Arg::Mask(mask)) => Ok(Operand::Mask(mask)),
-                Some(Arg::Scalar(_)) | None => Err(self.missing(buffer)),
+                Some(Arg::Scalar(_) | Arg::Order(_)) | None => Err(self.missing(buffer)),
             },
             (Role::Output(_) | Role::Temp, None) => Err(self.missing(buffer)),
         }

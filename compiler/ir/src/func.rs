@@ -15,7 +15,7 @@
 
 use pantile_diag::Span;
 
-use crate::{DType, Index, Op};
+use crate::{DType, Index, Op, Order};
 
 macro_rules! ids {
     ($($(#[$meta:meta])* $name:ident;)*) => {$(
@@ -71,19 +71,6 @@ pub struct Dim {
     pub whole: bool,
     /// A loop's dim whose blocks all have all their lanes, whatever the walk's length is: whoever made the loop bounds it so.
     pub full: bool,
-}
-
-/// A walk order: position → element, as a kernel that fills its table.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Order {
-    /// As in source, with its arguments: `windows_paper(13, 15, 26, 0)`.
-    pub name: String,
-    /// The number of positions.
-    pub len: i64,
-    /// Whether some position may have no element (-1).
-    pub holes: bool,
-    /// A kernel with one output `table: tensor<i32>[len]` and a grid over single positions.
-    pub fill: Box<Func>,
 }
 
 /// One axis of a tensor or mask: an extent, or the number of blocks of its walk.

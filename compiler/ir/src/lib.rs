@@ -7,6 +7,7 @@ pub mod eval;
 pub mod fill;
 mod func;
 mod ops;
+mod order;
 pub mod text;
 mod typing;
 mod verify;
@@ -17,10 +18,11 @@ pub use dtype::{DType, Kind};
 pub use eval::Scalar;
 pub use fill::Fill;
 pub use func::{
-    Axis, Dim, DimId, Extent, ExtentId, Func, GridAxis, Inst, LoopArgs, Order, OrderId, Param, ParamId, ParamKind,
-    Region, Type, Value,
+    Axis, Dim, DimId, Extent, ExtentId, Func, GridAxis, Inst, LoopArgs, OrderId, Param, ParamId, ParamKind, Region,
+    Type, Value,
 };
 pub use ops::{ArgOp, BinaryOp, Class, Index, Loop, Op, Over, ReduceOp, ScanOp, StoreMode, UnaryOp};
+pub use order::{Fill, Order, Table, TableError, one_to_one};
 pub use text::{ParseError, parse, print};
 pub use typing::result_types;
 pub use verify::verify;

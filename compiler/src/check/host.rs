@@ -62,18 +62,18 @@ pub(crate) fn constant_item(program: &Program, item: &ConstItem, diags: &mut Dia
 
 /// An evaluator of scalar code.
 pub(crate) struct Host<'p, 'n> {
-    program: &'p Program,
+    pub(super) program: &'p Program,
     file: FileId,
     names: Names<'n>,
     locals: Vec<(LetName, Const)>,
-    effort: Effort,
+    pub(super) effort: Effort,
 }
 
 /// What has been spent on one evaluation, and on what.
 #[derive(Default)]
-struct Effort {
-    /// The constants and functions that are being evaluated.
-    inside: Vec<Span>,
+pub(super) struct Effort {
+    /// The constants, functions and orders that are being evaluated.
+    pub(super) inside: Vec<Span>,
     calls: usize,
     nesting: usize,
 }
@@ -162,9 +162,10 @@ impl<'p, 'n> Host<'p, 'n> {
                 }
             }
             ExprKind::Block(block) => constant(self.block(block, diags)),
-            ExprKind::Call { name, consts: _, args } => {
-                constant(self.call(&name.node, name.span, args, expr.span, diags))
-            }
+            ExprKind::Call { name, consts: _, args } => match self.program.lookup(self.file, &name.node) {
+                Some(ItemRef::Order(item)) => self.order_value(item, args, expr.span, diags),
+                Some(_) | None => constant(self.call(&name.node, name.span, args, expr.span, diags)),
+            },
             ExprKind::Str(_) | ExprKind::Index { .. } | ExprKind::Tuple(_) | ExprKind::All(_) => {
                 let message = "only numbers and bools can be computed here";
                 diags.push(Diagnostic::error(Code::E0501, expr.span, message, "not a compile-time value"));
@@ -221,7 +222,7 @@ impl<'p, 'n> Host<'p, 'n> {
     }
 
     /// Notes that a constant or function is entered, unless it is entered already or too many have been.
-    fn entered(&mut self, item: Span, from: Span, name: &str, diags: &mut Diagnostics) -> Option<()> {
+    pub(super) fn entered(&mut self, item: Span, from: Span, name: &str, diags: &mut Diagnostics) -> Option<()> {
         let message = if self.effort.inside.contains(&item) {
             format!("`{name}` is defined by itself")
         } else if self.effort.calls >= MAX_CALLS {

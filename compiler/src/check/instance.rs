@@ -4,9 +4,9 @@
 use pantile_diag::{Code, Diagnostic, Diagnostics, Span};
 use pantile_ir::{Class, DType, Kind, Scalar};
 
-use crate::Bindings;
 use crate::infer::{ArgShape, representative};
 use crate::signature::{GenericKind, ParamType, Signature};
+use crate::{Bindings, OrderArg};
 
 /// A choice of made-up numbers. An error that numbers cause is believed if two choices agree on it.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -71,6 +71,10 @@ pub(crate) fn arguments(signature: &Signature, bindings: &Bindings, numbers: Num
         }
         ParamType::Mask(_) => ArgShape::Mask { shape: shape(ty) },
         ParamType::Int => ArgShape::Scalar { dtype: DType::I64, value: Scalar::Int(numbers.int) },
+        ParamType::Order => {
+            let table = OrderArg::table((0..numbers.extent as i32).collect());
+            ArgShape::Order(table.unwrap_or_else(|_| OrderArg::named("", [])))
+        }
         ParamType::Scalar(element) => {
             let dtype = element.resolve(bindings).unwrap_or(DType::F32);
             let value = match dtype.kind() {

@@ -5,6 +5,7 @@ pub(crate) mod constant;
 pub(crate) mod host;
 mod instance;
 pub(crate) mod load;
+pub(crate) mod orders;
 pub(crate) mod program;
 pub(crate) mod signature;
 #[cfg(test)]

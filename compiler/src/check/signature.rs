@@ -31,7 +31,15 @@ struct Head<'p> {
 /// The signature of a kernel; `None` after errors have been said.
 pub(crate) fn kernel(program: &Program, item: &KernelItem, diags: &mut Diagnostics) -> Option<Signature> {
     let KernelItem { doc, name, generics, params, outs, .. } = item;
-    Reader::new(program, name.span.file, diags).signature(&Head { doc, name, generics, params, outs })
+    let signature =
+        Reader::new(program, name.span.file, diags).signature(&Head { doc, name, generics, params, outs })?;
+    let orders = params.iter().zip(&signature.params).filter(|(_, info)| info.ty == ParamType::Order);
+    let orders: Vec<Span> = orders.map(|(param, _)| param.ty.span).collect();
+    for span in &orders {
+        let error = Diagnostic::error(Code::E0103, *span, "a kernel takes no orders", "an order");
+        diags.push(error.with_help("a pipeline takes orders, and permutes by them what it gives to kernels"));
+    }
+    orders.is_empty().then_some(signature)
 }
 
 /// The signature of a pipeline; `None` after errors have been said.
@@ -126,9 +134,9 @@ impl<'p, 'd> Reader<'p, 'd> {
     fn outputs(&mut self, outs: &[ParamInfo], head: &Head<'_>) -> bool {
         let mut ok = true;
         for (info, out) in outs.iter().zip(head.outs) {
-            if let ParamType::Scalar(_) | ParamType::Int = info.ty {
+            if let ParamType::Scalar(_) | ParamType::Int | ParamType::Order = info.ty {
                 let message = format!("output `{}` must be a tensor or a mask", info.name);
-                let error = Diagnostic::error(Code::E0402, out.ty.span, message, "a scalar");
+                let error = Diagnostic::error(Code::E0402, out.ty.span, message, info.ty.describe());
                 self.diags.push(error.with_help("a tensor of one element holds a scalar: `tensor<f32>[1]`"));
                 ok = false;
             }
@@ -190,6 +198,9 @@ impl<'p, 'd> Reader<'p, 'd> {
     fn param_type(&mut self, ty: &TypeExpr) -> Option<ParamType> {
         match &ty.kind {
             TypeKind::Name(name) if name == "int" => Some(ParamType::Int),
+            TypeKind::Name(name) if name == "order" && !self.generics.iter().any(|g| g.name == *name) => {
+                Some(ParamType::Order)
+            }
             TypeKind::Name(name) => self.element(name, ty.span).map(ParamType::Scalar),
             TypeKind::Tensor { dtype, axes } => {
                 let element = self.element(&dtype.node, dtype.span);
@@ -281,7 +292,10 @@ impl<'p, 'd> Reader<'p, 'd> {
         let dtype = match ty {
             ParamType::Int => DType::I64,
             ParamType::Scalar(ElementType::Fixed(dtype)) => *dtype,
-            ParamType::Scalar(ElementType::Generic(_)) | ParamType::Tensor(..) | ParamType::Mask(_) => {
+            ParamType::Scalar(ElementType::Generic(_))
+            | ParamType::Tensor(..)
+            | ParamType::Mask(_)
+            | ParamType::Order => {
                 let message = "only scalars of a written dtype can have a default";
                 self.diags.push(Diagnostic::error(Code::E0502, expr.span, message, "a default"));
                 return None;

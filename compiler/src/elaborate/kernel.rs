@@ -131,6 +131,8 @@ impl Sema<'_, '_> {
         let var = |val| Var::fixed(val, span, if out { "an output" } else { "a parameter" });
         let id = ParamId(self.b.func.params.len() as u32);
         let (kind, val) = match &param.ty.kind {
+            // The signature is refused for it.
+            TypeKind::Name(name) if name == "order" && self.find(name).is_none() => return var(Val::Error),
             TypeKind::Name(_) => {
                 let Some((dtype, _)) = self.scalar_type(&param.ty) else { return var(Val::Error) };
                 let value = self.b.func.new_value(Type::Scalar(dtype));

@@ -1,26 +1,23 @@
 //! Calls in a pipeline: which callee, which argument is which, orders, `permute` and `unpermute`, pipelines inlined.
 //! Kernels are launched by `launch.rs`.
 
-use std::collections::BTreeMap;
 use std::str::FromStr;
-use std::sync::Arc;
 
-use pantile_diag::{Code, Diagnostic, Diagnostics, Span};
-use pantile_ir::{DType, Order};
-use pantile_syntax::ast::{Arg, Expr, ExprKind, Ident, OrderItem, PipelineItem};
+use pantile_diag::{Code, Diagnostic, Span};
+use pantile_ir::DType;
+use pantile_syntax::ast::{Arg, Expr, ExprKind, Ident, PipelineItem};
 
 use super::frame::Frame;
-use super::planner::{OrderRow, Planner, poisoned};
+use super::planner::{Planner, poisoned};
 use super::view::{AxisState, AxisView, Value, View, Walk, same_order};
 use super::{BufferKind, Role};
 use crate::check::constant::Const;
-use crate::check::host::{Host, HostValue, is_builtin};
-use crate::check::program::{ItemRef, Program, nearest, unknown_name};
+use crate::check::host::{Host, is_builtin};
+use crate::check::program::{ItemRef, nearest, unknown_name};
 use crate::check::signature;
 use crate::infer::{Sizes, bind};
-use crate::module::optimised;
 use crate::signature::{ElementType, GenericKind, ParamInfo, ParamType, Signature};
-use crate::{ArgShape, Bindings, elaborate};
+use crate::{ArgShape, Bindings};
 
 /// How many calls a plan may make.
 const MAX_CALLS: usize = 2_000;
@@ -197,6 +194,9 @@ impl<'p> Planner<'p, '_> {
                 }
                 (Some((Value::Mask(mask), _)), _) => Some(ArgShape::Mask { shape: mask.shape.clone() }),
                 (Some((Value::Scalar(x), at)), _) => self.scalar_argument(callee, bound, param, *x, *at),
+                (Some((Value::Walk(walk), _)), _) if param.ty == ParamType::Order => {
+                    Some(ArgShape::Order(walk.as_arg()))
+                }
                 (Some((value @ (Value::Walk(_) | Value::Tuple(_) | Value::DType(_)), at)), _) => {
                     let message = format!("`{}` must be {}, not {}", param.name, param.ty.describe(), value.describe());
                     self.error(Code::E0305, *at, message, value.describe());
@@ -232,7 +232,7 @@ impl<'p> Planner<'p, '_> {
             ParamType::Scalar(ElementType::Generic(name)) => {
                 x.dtype().or_else(|| generic_dtype(callee, bound, name)).unwrap_or(DType::F32)
             }
-            ParamType::Tensor(..) | ParamType::Mask(_) => x.dtype().unwrap_or(DType::F64),
+            ParamType::Tensor(..) | ParamType::Mask(_) | ParamType::Order => x.dtype().unwrap_or(DType::F64),
         };
         match x.convert(dtype) {
             Ok(value) => Some(ArgShape::Scalar { dtype, value }),
@@ -278,8 +278,8 @@ impl<'p> Planner<'p, '_> {
                     Value::Scalar(Const::Typed(*dtype, *value).cast_int())
                 }
                 (_, ArgShape::Scalar { dtype, value }) => Value::Scalar(Const::Typed(*dtype, *value)),
-                (Some((value, _)), ArgShape::Tensor { .. } | ArgShape::Mask { .. }) => value,
-                (None, ArgShape::Tensor { .. } | ArgShape::Mask { .. }) => Value::Poison,
+                (Some((value, _)), ArgShape::Tensor { .. } | ArgShape::Mask { .. } | ArgShape::Order(_)) => value,
+                (None, ArgShape::Tensor { .. } | ArgShape::Mask { .. } | ArgShape::Order(_)) => Value::Poison,
             });
         let mut inner = self.frame(item, &signature, bindings, values.collect());
         self.inside.push(item.name.span);
@@ -287,94 +287,6 @@ impl<'p> Planner<'p, '_> {
         self.inside.pop();
         let outs: Vec<Value<'p>> = self.assigned(item, inner)?.into_iter().map(|(_, value)| value).collect();
         Some(one_or_tuple(outs))
-    }
-
-    /// An order with its arguments.
-    fn walk(&mut self, frame: &mut Frame<'p>, item: &'p OrderItem, args: &[Arg], span: Span) -> Option<Value<'p>> {
-        let order = signature::order(self.program, item, self.diags)?;
-        let mut values: BTreeMap<String, i64> = BTreeMap::new();
-        let mut ok = true;
-        for (n, arg) in args.iter().enumerate() {
-            let (name, e) = match arg {
-                Arg::Value(e) => (order.params.get(n).map(|p| p.name.clone()), e),
-                Arg::Named(name, e) => (Some(name.node.clone()), e),
-                Arg::At(e) | Arg::Via(_, e) => (None, e),
-                Arg::Over(_, at) | Arg::As(_, at) => {
-                    self.error(Code::E0305, *at, format!("`{}` takes numbers", order.name), "not a number");
-                    return None;
-                }
-            };
-            let param = name.and_then(|name| order.params.iter().find(|p| p.name == name));
-            let Some(param) = param.filter(|p| !values.contains_key(&p.name)) else {
-                let takes: Vec<&str> = order.params.iter().map(|p| p.name.as_str()).collect();
-                let message = format!("`{}` takes ({})", order.name, takes.join(", "));
-                let error = Diagnostic::error(Code::E0305, e.span, message, "not one of these, or given twice");
-                self.diags.push(error.with_label(order.span, "defined here"));
-                return None;
-            };
-            if poisoned(frame, e) {
-                return None;
-            }
-            let names = |name: &str| frame.host_value(name);
-            let mut host = Host::new(self.program, frame.file, &names);
-            let value =
-                if param.is_bool { host.eval_bool(e, self.diags).map(i64::from) } else { host.eval_int(e, self.diags) };
-            match value {
-                Some(value) => drop(values.insert(param.name.clone(), value)),
-                None => ok = false,
-            }
-        }
-        for param in &order.params {
-            match param.default {
-                Some(default) => drop(values.entry(param.name.clone()).or_insert(default)),
-                None if values.contains_key(&param.name) || !ok => {}
-                None => {
-                    let message = format!("`{}` needs `{}`", order.name, param.name);
-                    let error = Diagnostic::error(Code::E0305, span, message, "missing here");
-                    self.diags.push(error.with_label(order.span, "defined here"));
-                    ok = false;
-                }
-            }
-        }
-        if !ok {
-            return None;
-        }
-        let length = match &item.length {
-            Some(e) => Some(self.order_length(item, &order.params, &values, e)?),
-            None => None,
-        };
-        Some(Value::Walk(Walk { item, args: values, length }))
-    }
-
-    fn order_length(
-        &mut self,
-        item: &OrderItem,
-        params: &[crate::signature::OrderParamInfo],
-        values: &BTreeMap<String, i64>,
-        e: &Expr,
-    ) -> Option<i64> {
-        let names = |name: &str| {
-            let param = params.iter().find(|p| p.name == name)?;
-            let value = *values.get(name)?;
-            Some(HostValue::Const(if param.is_bool { (value != 0).into() } else { Const::Int(value) }))
-        };
-        Host::new(self.program, item.name.span.file, &names).eval_int(e, self.diags)
-    }
-
-    /// The order that walks an extent of `size` elements.
-    fn order(&mut self, walk: &Walk<'p>, size: i64) -> Option<Arc<Order>> {
-        let known = self
-            .orders
-            .iter()
-            .find(|row| row.item == walk.item.span && row.args == walk.args && row.extent == size)
-            .map(|row| row.order.clone());
-        if known.is_some() {
-            return known;
-        }
-        let order = Arc::new(order(self.program, walk.item, &walk.args, size, self.diags)?);
-        let (item, args) = (walk.item.span, walk.args.clone());
-        self.orders.push(OrderRow { item, args, extent: size, order: order.clone() });
-        Some(order)
     }
 
     /// `permute(x, N via walk)` and its inverse.
@@ -437,9 +349,13 @@ impl<'p> Planner<'p, '_> {
         if order.len < size || (order.len != size && !order.holes) {
             let message = format!("`{}` has {} positions, but the axis has {size} elements", order.name, order.len);
             let error = Diagnostic::error(Code::E0602, span, message, "permuted here");
-            self.diags.push(error.with_label(walk.item.name.span, "the order"));
+            self.diags.push(match walk.defined() {
+                Some(defined) => error.with_label(defined, "the order"),
+                None => error,
+            });
             return None;
         }
+        self.within(walk, size, span)?;
         view.axes[axis].state = AxisState::Walked(order);
         Some(view)
     }
@@ -463,6 +379,7 @@ impl<'p> Planner<'p, '_> {
         }
         let size = view.axes[axis].size;
         let order = self.order(walk, elements.unwrap_or(size))?;
+        self.within(walk, elements.unwrap_or(size), span)?;
         let fits = match &view.axes[axis].state {
             AxisState::Padded { order: made, .. } => same_order(made, &order),
             AxisState::Plain => order.len == size && !order.holes,
@@ -477,18 +394,6 @@ impl<'p> Planner<'p, '_> {
         let back = if order.holes { elements.unwrap_or(size) } else { size };
         self.put_back(&view, axis, order, back, span)
     }
-}
-
-/// An order with its arguments, its kernel optimised; `None` after errors have been said.
-pub(crate) fn order(
-    program: &Program,
-    item: &OrderItem,
-    args: &BTreeMap<String, i64>,
-    extent: i64,
-    diags: &mut Diagnostics,
-) -> Option<Order> {
-    let mut order = elaborate::order(program, item, args, extent, diags)?;
-    optimised(&mut order.fill, item.name.span, diags).then_some(order)
 }
 
 /// The outputs of a call as one value.

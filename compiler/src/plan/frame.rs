@@ -8,6 +8,7 @@ use super::view::Value;
 use crate::Bindings;
 use crate::check::constant::Const;
 use crate::check::host::HostValue;
+use crate::check::orders::NO_LENGTH;
 use crate::signature::ParamInfo;
 
 /// What the names of a pipeline's body mean.
@@ -50,7 +51,7 @@ impl<'p> Frame<'p> {
             Value::DType(dtype) => HostValue::DType(dtype),
             Value::Walk(walk) => match walk.length {
                 Some(length) => HostValue::Walk(length),
-                None => HostValue::Other("an order that is as long as what it walks"),
+                None => HostValue::Other(NO_LENGTH),
             },
             Value::Poison | Value::Tensor(_) | Value::Mask(_) | Value::Tuple(_) => HostValue::Other(value.describe()),
         })

@@ -135,7 +135,7 @@ impl<'p> Planner<'p, '_> {
                 (_, ArgShape::Scalar { dtype, value }) => PlanArg::Scalar(*dtype, *value),
                 (Some((Value::Tensor(view), _)), _) => PlanArg::Buffer(view.buffer),
                 (Some((Value::Mask(mask), _)), _) => PlanArg::Buffer(mask.buffer),
-                (Some(_) | None, ArgShape::Tensor { .. } | ArgShape::Mask { .. }) => return None,
+                (Some(_) | None, ArgShape::Tensor { .. } | ArgShape::Mask { .. } | ArgShape::Order(_)) => return None,
             };
             args.insert(&param.name, arg);
         }
@@ -159,7 +159,7 @@ impl<'p> Planner<'p, '_> {
                     let buffer = self.buffer(name, BufferKind::Mask { shape: shape.clone() }, Role::Temp);
                     (buffer, Value::Mask(MaskView { buffer, shape: shape.clone() }))
                 }
-                Some(ArgShape::Scalar { .. }) | None => {
+                Some(ArgShape::Scalar { .. } | ArgShape::Order(_)) | None => {
                     let message = format!("the arguments do not tell the size of `{}`", out.name);
                     let error = Diagnostic::error(Code::E0503, span, message, "called here");
                     self.diags.push(error.with_label(out.span, "this output"));

@@ -8,6 +8,7 @@ mod outputs;
 mod planner;
 mod slots;
 mod view;
+mod walk;
 
 use std::sync::Arc;
 
@@ -16,8 +17,8 @@ use pantile_ir::{DType, Func, Order, Scalar};
 
 use crate::{ArgShape, Bindings};
 
-pub(crate) use call::order;
 pub(crate) use planner::{check, plan};
+pub(crate) use walk::order;
 
 /// What a pipeline is planned for.
 #[derive(Clone, Debug, Default, PartialEq)]

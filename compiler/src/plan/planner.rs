@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use pantile_diag::{Code, Diagnostic, Diagnostics, Span};
+use pantile_diag::{Code, Diagnostic, Diagnostics, FileId, Span};
 use pantile_ir::{Func, Order};
 use pantile_syntax::ast::{
     Arg, BinOp, Block, Expr, ExprKind, KernelItem, LetName, PipelineItem, Stmt, StmtKind, TypeExpr,
@@ -14,6 +14,7 @@ use super::view::{AxisState, AxisView, MaskView, Value, View};
 use super::{Buffer, BufferKind, Note, Plan, PlanBindings, Role, Step};
 use crate::check::constant::Const;
 use crate::check::host::{Host, binary_op, builtin_constant, said};
+use crate::check::orders::OrderArgs;
 use crate::check::program::{Program, unknown_name};
 use crate::infer::Sizes;
 use crate::signature::{AxisInfo, ExtentInfo, ParamType, Signature};
@@ -52,14 +53,14 @@ pub(crate) struct Planner<'p, 's> {
 /// An order that has been built, by what it was built from.
 pub(super) struct OrderRow {
     pub(super) item: Span,
-    pub(super) args: std::collections::BTreeMap<String, i64>,
+    pub(super) args: OrderArgs,
     pub(super) extent: i64,
     pub(super) order: Arc<Order>,
 }
 
-/// The plan of a pipeline for these arguments; `None` after errors have been said.
+/// The plan of a pipeline for these arguments, whose orders are named as in the file `root`; `None` after errors have been said.
 pub(crate) fn plan(
-    program: &Program,
+    (program, root): (&Program, FileId),
     item: &PipelineItem,
     signature: &Signature,
     bind: &PlanBindings,
@@ -75,7 +76,7 @@ pub(crate) fn plan(
         }
     };
     let mut planner = Planner::new(program, specialise, diags, Sizes::Agree);
-    let args = planner.inputs(signature, &bind.args);
+    let args = planner.inputs(signature, &bind.args, root);
     let mut frame = planner.frame(item, signature, inferred.bindings, args);
     planner.inside.push(item.name.span);
     planner.body(&mut frame, &item.body);
@@ -101,7 +102,7 @@ pub(crate) fn check(
 ) {
     let mut specialise = |_: &KernelItem, _: &Bindings, _: &mut Diagnostics| None;
     let mut planner = Planner::new(program, &mut specialise, diags, Sizes::MadeUp);
-    let args = planner.inputs(signature, args);
+    let args = planner.inputs(signature, args, item.name.span.file);
     let mut frame = planner.frame(item, signature, bindings, args);
     planner.inside.push(item.name.span);
     planner.body(&mut frame, &item.body);
@@ -130,7 +131,7 @@ impl<'p, 's> Planner<'p, 's> {
 
 impl<'p> Planner<'p, '_> {
     /// The arguments as values; tensors and masks become input buffers. Missing ones have defaults.
-    fn inputs(&mut self, signature: &Signature, args: &[ArgShape]) -> Vec<Value<'p>> {
+    fn inputs(&mut self, signature: &Signature, args: &[ArgShape], root: FileId) -> Vec<Value<'p>> {
         let mut values = Vec::new();
         for (n, param) in signature.params.iter().enumerate() {
             values.push(match args.get(n) {
@@ -146,10 +147,11 @@ impl<'p> Planner<'p, '_> {
                 }
                 Some(ArgShape::Scalar { dtype, value }) => match param.ty {
                     ParamType::Int => Value::Scalar(Const::Typed(*dtype, *value).cast_int()),
-                    ParamType::Tensor(..) | ParamType::Mask(_) | ParamType::Scalar(_) => {
+                    ParamType::Tensor(..) | ParamType::Mask(_) | ParamType::Scalar(_) | ParamType::Order => {
                         Value::Scalar(Const::Typed(*dtype, *value))
                     }
                 },
+                Some(ArgShape::Order(order)) => self.given_order(order, root, param.span),
                 None => match (&param.ty, param.default) {
                     (ParamType::Int, Some((dtype, x))) => Value::Scalar(Const::Typed(dtype, x).cast_int()),
                     (_, Some((dtype, x))) => Value::Scalar(Const::Typed(dtype, x)),

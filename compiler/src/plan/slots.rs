@@ -1,11 +1,14 @@
 //! The order that walks a padded copy: position p → p where the copied order has an element, -1 elsewhere. It is the
 //! copied order's own kernel with what it stores replaced; nothing is evaluated.
 
-use pantile_ir::{BinaryOp, DType, Func, GridAxis, Inst, Op, Order, Region, Scalar, Type, Value};
+use pantile_ir::{BinaryOp, DType, Fill, Func, GridAxis, Inst, Op, Order, Region, Scalar, Table, Type, Value};
 
 /// From the order that the copy was made in. `None` if its kernel is not of the form that orders have.
 pub(crate) fn slots(order: &Order) -> Option<Order> {
-    let mut fill = (*order.fill).clone();
+    let mut fill = match &order.fill {
+        Fill::Kernel(fill) => (**fill).clone(),
+        Fill::Table(table) => return slots_of(table),
+    };
     let [GridAxis::Each(_, position)] = fill.grid[..] else { return None };
     let mut body = std::mem::take(&mut fill.body);
     let mut replaced = false;
@@ -13,7 +16,15 @@ pub(crate) fn slots(order: &Order) -> Option<Order> {
     fill.body = body;
     fill.name = format!("slots of {}", order.name);
     let name = fill.name.clone();
-    replaced.then(|| Order { name, len: order.len, holes: true, fill: Box::new(fill) })
+    replaced.then(|| Order { name, len: order.len, holes: true, fill: Fill::Kernel(Box::new(fill)) })
+}
+
+/// The same for an order that is a table.
+fn slots_of(table: &Table) -> Option<Order> {
+    let slot = |(p, e): (usize, &i32)| if *e < 0 { -1 } else { p as i32 };
+    let slots = table.elements().iter().enumerate().map(slot).collect();
+    let order = Table::new(slots).ok().map(Order::of_table)?;
+    Some(Order { name: format!("slots of {}", order.name), holes: true, ..order })
 }
 
 /// In front of every store, `value` becomes `where(value < 0, value, position)`.

@@ -3,10 +3,13 @@
 
 use std::sync::Arc;
 
-use pantile_ir::{DType, Order};
+use pantile_diag::Span;
+use pantile_ir::{DType, Order, Table};
 use pantile_syntax::ast::OrderItem;
 
+use crate::OrderArg;
 use crate::check::constant::Const;
+use crate::check::orders::OrderArgs;
 
 /// A value of a pipeline.
 #[derive(Clone, Debug)]
@@ -27,15 +30,40 @@ pub(crate) enum Value<'p> {
     Tuple(Vec<Value<'p>>),
 }
 
-/// An order with its arguments. What it walks is known where it is used.
+/// An order. What it walks is known where it is used.
 #[derive(Clone, Debug)]
 pub(crate) struct Walk<'p> {
-    /// The order.
-    pub(crate) item: &'p OrderItem,
-    /// Its arguments, by parameter.
-    pub(crate) args: std::collections::BTreeMap<String, i64>,
+    /// What it is.
+    pub(crate) source: WalkSource<'p>,
     /// Its length, if it has one of its own.
     pub(crate) length: Option<i64>,
+}
+
+/// What an order is.
+#[derive(Clone, Debug)]
+pub(crate) enum WalkSource<'p> {
+    /// One of the program's, with its arguments.
+    Item(&'p OrderItem, OrderArgs),
+    /// A table that the caller made.
+    Table(Arc<Order>, Table),
+}
+
+impl Walk<'_> {
+    /// As an argument.
+    pub(crate) fn as_arg(&self) -> OrderArg {
+        match &self.source {
+            WalkSource::Item(item, args) => OrderArg::Named { name: item.name.node.clone(), args: args.clone() },
+            WalkSource::Table(_, table) => OrderArg::Table(table.clone()),
+        }
+    }
+
+    /// Where it was defined, if the program defines it.
+    pub(crate) fn defined(&self) -> Option<Span> {
+        match &self.source {
+            WalkSource::Item(item, _) => Some(item.name.span),
+            WalkSource::Table(..) => None,
+        }
+    }
 }
 
 /// A mask in a buffer.

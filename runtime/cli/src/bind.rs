@@ -1,7 +1,7 @@
 //! What a kernel or pipeline is specialised with when there are no arguments: constants, dtypes and extents from the command
 //! line, and stand-ins for the rest.
 
-use pantile::{DType, Scalar};
+use pantile::{DType, Module, Scalar};
 use pantile_compiler::{
     ArgShape, AxisInfo, Bindings, ElementType, ExtentInfo, GenericKind, ParamInfo, ParamType, PlanBindings, Signature,
 };
@@ -9,6 +9,7 @@ use pantile_ir::Class;
 
 use crate::failure::{Failure, input};
 use crate::options::{Extents, Named};
+use crate::orders;
 use crate::values::scalar;
 
 /// What an extent is taken to be that the command line does not say.
@@ -26,6 +27,9 @@ pub(crate) struct Bind {
     /// Extents; what the code needs as a number and is not given counts as 128.
     #[arg(long = "shape", value_name = "NAME=N,NAME=N…")]
     shapes: Vec<Extents>,
+    /// A pipeline's order: one of the file's with its arguments, or a table in a file.
+    #[arg(long = "arg", value_name = "NAME=ORDER(…)|NAME=FILE:TENSOR")]
+    orders: Vec<Named>,
 }
 
 /// Bindings, and what was assumed to complete them: `D = 128`.
@@ -50,17 +54,22 @@ impl Bind {
     }
 
     /// For a pipeline: the shapes of its arguments and the values of its scalars.
-    pub(crate) fn pipeline(&self, signature: &Signature) -> Result<(PlanBindings, Vec<String>), Failure> {
+    pub(crate) fn pipeline(
+        &self,
+        module: &Module,
+        signature: &Signature,
+    ) -> Result<(PlanBindings, Vec<String>), Failure> {
         let mut bound = self.generics(signature)?;
         let extents: Vec<String> = signature.params.iter().flat_map(|p| p.ty.axes()).filter_map(named).collect();
         self.extents(signature, &extents, &mut bound)?;
         self.check_names(signature)?;
-        let args = signature.params.iter().map(|p| self.argument(p, &mut bound)).collect::<Result<Vec<_>, _>>()?;
+        let args =
+            signature.params.iter().map(|p| self.argument(p, module, &mut bound)).collect::<Result<Vec<_>, _>>()?;
         let fixed = Bindings { ints: bound.bindings.ints, ..Bindings::default() };
         Ok((PlanBindings { args, fixed }, bound.assumed))
     }
 
-    fn argument(&self, param: &ParamInfo, bound: &mut Bound) -> Result<ArgShape, Failure> {
+    fn argument(&self, param: &ParamInfo, module: &Module, bound: &mut Bound) -> Result<ArgShape, Failure> {
         let shape = |axes: &[AxisInfo], bindings: &Bindings| {
             axes.iter().map(|a| a.size(bindings).unwrap_or(STAND_IN)).collect::<Vec<_>>()
         };
@@ -75,6 +84,10 @@ impl Bind {
                 let value = self.scalar(param, dtype, bound)?;
                 Ok(ArgShape::Scalar { dtype, value })
             }
+            ParamType::Order => match self.orders.iter().find(|o| o.name == param.name) {
+                Some(order) => orders::parse(order, module).map(ArgShape::Order),
+                None => input(format!("order `{0}` is missing; give `--arg {0}=ORDER(…)`", param.name)),
+            },
             ParamType::Int => Ok(ArgShape::Scalar { dtype: DType::I64, value: self.scalar(param, DType::I64, bound)? }),
         }
     }
@@ -160,6 +173,14 @@ impl Bind {
                     given.name,
                     known.join(", ")
                 ));
+            }
+        }
+        for given in &self.orders {
+            let mut orders = signature.params.iter().filter(|p| p.ty == ParamType::Order);
+            if !orders.clone().any(|p| p.name == given.name) {
+                let known: Vec<&str> = orders.by_ref().map(|p| p.name.as_str()).collect();
+                let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+                return input(format!("`{}` takes no order `{}`; it takes {known}", signature.name, given.name));
             }
         }
         Ok(())

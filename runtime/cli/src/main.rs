@@ -8,6 +8,7 @@ mod emit;
 mod explain;
 mod failure;
 mod options;
+mod orders;
 mod picture;
 mod plan;
 mod rainfusion;

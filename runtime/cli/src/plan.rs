@@ -10,7 +10,7 @@ use crate::screen;
 /// Prints the plan of a pipeline for the extents and scalars on the command line.
 pub(crate) fn show(module: &Module, name: &str, bind: &Bind) -> Outcome {
     let signature = module.pipeline(name)?.signature().clone();
-    let (bindings, assumed) = bind.pipeline(&signature)?;
+    let (bindings, assumed) = bind.pipeline(module, &signature)?;
     if !assumed.is_empty() {
         screen::complain(&format!("assumed {}", assumed.join(", ")));
     }

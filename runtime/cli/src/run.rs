@@ -7,9 +7,9 @@ use pantile_compiler::{GenericKind, ParamType, Signature};
 
 use crate::failure::{Failure, Outcome, input};
 use crate::options::Named;
-use crate::screen;
 use crate::target::Target;
 use crate::values::{self, Owned};
+use crate::{orders, screen};
 
 /// Compiles a kernel or pipeline and runs it.
 #[derive(clap::Args)]
@@ -24,8 +24,8 @@ pub(crate) struct Options {
     file: PathBuf,
     /// The kernel or pipeline.
     name: String,
-    /// An argument: a number, a bool, or a tensor in a file.
-    #[arg(long = "arg", value_name = "NAME=VALUE|NAME=FILE:TENSOR")]
+    /// An argument: a number, a bool, a tensor in a file, or one of the file's orders with its arguments.
+    #[arg(long = "arg", value_name = "NAME=VALUE|NAME=FILE:TENSOR|NAME=ORDER(…)")]
     args: Vec<Named>,
     /// A constant (a number or a dtype), or the size of an extent that no argument has.
     #[arg(long = "const", value_name = "NAME=VALUE")]
@@ -56,7 +56,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
         }
         check_constants(options, pipeline.signature())?;
         check_outs(options, pipeline.signature())?;
-        let args = arguments(options, pipeline.signature())?;
+        let args = arguments(options, &module, pipeline.signature())?;
         pipeline.on(&device).call(borrowed(&args))?
     } else {
         let mut kernel = module.kernel(&options.name)?;
@@ -65,7 +65,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
         }
         check_constants(options, kernel.signature())?;
         check_outs(options, kernel.signature())?;
-        let args = arguments(options, kernel.signature())?;
+        let args = arguments(options, &module, kernel.signature())?;
         kernel.on(&device).call(borrowed(&args))?
     };
     bar.finish_and_clear();
@@ -114,7 +114,7 @@ fn check_constants(options: &Options, signature: &Signature) -> Outcome {
 }
 
 /// One a parameter, in order; parameters at the end that have defaults may be missing.
-fn arguments(options: &Options, signature: &Signature) -> Result<Vec<Owned>, Failure> {
+fn arguments(options: &Options, module: &Module, signature: &Signature) -> Result<Vec<Owned>, Failure> {
     let takes = || signature.params.iter().map(|p| format!("{}: {}", p.name, p.ty)).collect::<Vec<_>>().join(", ");
     for (n, arg) in options.args.iter().enumerate() {
         if !signature.params.iter().any(|p| p.name == arg.name) {
@@ -128,12 +128,14 @@ fn arguments(options: &Options, signature: &Signature) -> Result<Vec<Owned>, Fai
     for param in &signature.params {
         let is_mask = matches!(param.ty, ParamType::Mask(_));
         args.push(match (options.args.iter().find(|a| a.name == param.name), param.default) {
+            (Some(arg), _) if param.ty == ParamType::Order => Owned::Order(orders::parse(arg, module)?),
             (Some(arg), _) => values::parse(&arg.name, &arg.value, is_mask)?,
             (None, Some((_, default))) => Owned::Scalar(default),
             (None, None) => {
                 let form = match param.ty {
                     ParamType::Tensor(..) | ParamType::Mask(_) => "FILE.safetensors:TENSOR",
                     ParamType::Scalar(_) | ParamType::Int => "VALUE",
+                    ParamType::Order => "ORDER(…)",
                 };
                 return input(format!(
                     "argument `{0}` is missing; give `--arg {0}={form}` (`{1}` takes {2})",

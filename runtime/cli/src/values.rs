@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use pantile::{Arg, DType, Mask, Output, Scalar, Tensor, TensorFile};
+use pantile::{Arg, DType, Mask, OrderArg, Output, Scalar, Tensor, TensorFile};
 
 use crate::failure::{Failure, input};
 
@@ -12,6 +12,7 @@ pub(crate) enum Owned {
     Tensor(Tensor),
     Mask(Mask),
     Scalar(Scalar),
+    Order(OrderArg),
 }
 
 impl Owned {
@@ -20,6 +21,7 @@ impl Owned {
             Owned::Tensor(tensor) => Arg::Tensor(tensor),
             Owned::Mask(mask) => Arg::Mask(mask),
             Owned::Scalar(value) => Arg::Scalar(*value),
+            Owned::Order(order) => Arg::Order(order),
         }
     }
 }

@@ -70,6 +70,44 @@ fn grid(text: &str) -> Vec<(&'static str, String)> {
 }
 
 #[test]
+fn orders_are_arguments() {
+    let inputs = Inputs::new();
+    let source = inputs.path("walked.tile");
+    let code = "order back(p in N, N: int, on: bool = true) -> int { if on { N - 1 - p } else { p } }
+kernel double(x: tensor<f32>[N]) -> (y: tensor<f32>[N]) grid (i in N by 4) { y[i] = x[i] * 2.0; }
+pipeline walked(x: tensor<f32>[N], walk: order) -> (y: tensor<f32>[N]) { y = permute(double(x), N via walk); }";
+    fs::write(&source, code).expect("a file");
+    let data = inputs.path("data.safetensors");
+    let (x, table) = (Tensor::from_slice(&[3], &[1.0f32, 2.0, 3.0]), Tensor::from_slice(&[3], &[1i64, 2, 0]));
+    let (x, table) = (x.expect("x"), table.expect("table"));
+    write_tensors(&data, &[("x", &x), ("table", &table)], &[]).expect("a file");
+    let (x, table) = (format!("x={data}:x"), format!("walk={data}:table"));
+    let run = |walk: &'static str| ["run", &source, "walked", "--arg", &x, "--arg", walk].map(str::to_owned);
+    let ran = |args: &[String]| done(&args.iter().map(String::as_str).collect::<Vec<_>>());
+    assert!(ran(&run("walk=back(3)")).contains("= 6, 4, 2"));
+    assert!(ran(&run("walk=back(N: 3, on: false)")).contains("= 2, 4, 6"));
+    assert!(done(&["run", &source, "walked", "--arg", &x, "--arg", &table]).contains("= 4, 6, 2"));
+    for (walk, words) in [
+        ("walk=back(3, maybe)", "`on` of `back` is true or false, not `maybe`"),
+        ("walk=back(3, N: 3)", "`N` of `back` is given twice"),
+        ("walk=back()", "`back` needs `N`; it takes (N, on)"),
+        ("walk=back(3, true, 4)", "`back` takes (N, on), so `4` is none of them"),
+        ("walk=forth(3)", "no order `forth`; it has back"),
+        ("walk=7", "`7` is no order"),
+        ("walk=back(4)", "`back(4, 1)` has 4 positions, but the axis has 3 elements"),
+    ] {
+        let args = run(walk);
+        let code = if walk == "walk=back(4)" { 1 } else { 2 };
+        refused(&args.iter().map(String::as_str).collect::<Vec<_>>(), code, &[words]);
+    }
+    refused(&["run", &source, "walked", "--arg", &x, "--arg", &format!("walk={data}:x")], 2, &["i32 or i64", "f32[3]"]);
+    let plan = ["explain", &source, "walked", "--plan", "--shape", "N=3"];
+    assert!(done(&[&plan[..], &["--arg", "walk=back(3)"]].concat()).contains("via back(3, 1)"));
+    refused(&plan, 2, &["order `walk` is missing; give `--arg walk=ORDER(…)`"]);
+    refused(&[&plan[..], &["--arg", "wolk=back(3)"]].concat(), 2, &["takes no order `wolk`; it takes walk"]);
+}
+
+#[test]
 fn the_sample_runs_and_is_written() {
     let inputs = Inputs::new();
     let (out, report) = (inputs.path("out.safetensors"), inputs.path("report"));

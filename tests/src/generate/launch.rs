@@ -2,8 +2,8 @@
 
 use pantile_interp::{Arg, Array, Data, MaskArray};
 use pantile_ir::{
-    Axis, BinaryOp, Builder, DType, Dim, DimId, Extent, ExtentId, Func, GridAxis, Index, Op, Order, OrderId, Param,
-    ParamId, ParamKind, Scalar, StoreMode, Type, Value, eval,
+    Axis, BinaryOp, Builder, DType, Dim, DimId, Extent, ExtentId, Fill, Func, GridAxis, Index, Op, Order, OrderId,
+    Param, ParamId, ParamKind, Scalar, StoreMode, Table, Type, Value, eval,
 };
 
 use super::bounds::Bounds;
@@ -111,8 +111,10 @@ impl<'a> Generator<'a> {
         let a = (1..).skip(self.source.below(7)).find(coprime).unwrap_or(1);
         let c = self.source.below(9) as i64;
         let name = format!("order{}", self.orders.len());
-        let order = Order { name, len, holes: len > n, fill: Box::new(fill(n, len, a, c)) };
-        let table = (0..len).map(|p| (a * p + c) % len).map(|e| if e < n { e as i32 } else { -1 }).collect();
+        let table: Vec<i32> = (0..len).map(|p| (a * p + c) % len).map(|e| if e < n { e as i32 } else { -1 }).collect();
+        let as_table = if self.source.chance(30) { Table::new(table.clone()).ok() } else { None };
+        let fill = as_table.map_or_else(|| Fill::Kernel(Box::new(fill(n, len, a, c))), Fill::Table);
+        let order = Order { name, len, holes: len > n, fill };
         let id = OrderId(self.orders.len() as u32);
         self.orders.push(table);
         self.build.func.orders.push(order);

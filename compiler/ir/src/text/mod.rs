@@ -112,7 +112,9 @@ pub fn canonical(mut func: Func) -> Func {
     }
     func.types.truncate(defined.iter().rposition(|d| *d).map_or(0, |last| last + 1));
     for order in &mut func.orders {
-        *order.fill = canonical(std::mem::take(&mut *order.fill));
+        if let Some(fill) = order.kernel_mut() {
+            *fill = canonical(std::mem::take(fill));
+        }
     }
     func
 }

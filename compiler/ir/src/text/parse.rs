@@ -8,7 +8,8 @@ use pantile_diag::Span;
 use super::lex::{Name, Token, lex};
 use super::{ParseError, UNDEFINED};
 use crate::{
-    Axis, DType, Dim, DimId, Extent, ExtentId, Func, GridAxis, Order, OrderId, Param, ParamId, ParamKind, Type, Value,
+    Axis, DType, Dim, DimId, Extent, ExtentId, Fill, Func, GridAxis, Order, OrderId, Param, ParamId, ParamKind, Table,
+    Type, Value,
 };
 
 /// Reads the text form of a function.
@@ -301,6 +302,13 @@ impl Parser<'_> {
         self.keyword("len")?;
         let len = self.integer()?;
         let holes = self.has_word("holes");
+        let fill = if self.has_word("table") { Fill::Table(self.table()?) } else { Fill::Kernel(self.fill_kernel()?) };
+        self.rows.orders.insert(key, self.func.orders.len() as u32);
+        self.func.orders.push(Order { name, len, holes, fill });
+        Ok(())
+    }
+
+    fn fill_kernel(&mut self) -> Read<Box<Func>> {
         let mut inner = Parser {
             tokens: self.tokens,
             at: self.at,
@@ -310,9 +318,26 @@ impl Parser<'_> {
         };
         inner.func()?;
         self.at = inner.at;
-        self.rows.orders.insert(key, self.func.orders.len() as u32);
-        self.func.orders.push(Order { name, len, holes, fill: Box::new(inner.func) });
-        Ok(())
+        Ok(Box::new(inner.func))
+    }
+
+    /// `[2, 0, -1]`.
+    fn table(&mut self) -> Read<Table> {
+        let start = self.at;
+        self.sign("[")?;
+        let mut elements = Vec::new();
+        while !self.has("]") {
+            let at = self.at;
+            match i32::try_from(self.integer()?) {
+                Ok(element) => elements.push(element),
+                Err(_) => return self.fail_at(at, "an element fits in i32"),
+            }
+            if !self.has(",") {
+                self.sign("]")?;
+                break;
+            }
+        }
+        Table::new(elements).or_else(|why| self.fail_at(start, why.to_string()))
     }
 
     fn via(&mut self) -> Read<Option<OrderId>> {

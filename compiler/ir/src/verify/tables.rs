@@ -1,7 +1,7 @@
 //! The verifier's rules for a function's tables: extents, dims, orders, parameters, grid. Not for its body.
 
 use super::{Verifier, verify};
-use crate::{Axis, DType, Dim, Func, GridAxis, Order, Param, ParamKind, Type, Value};
+use crate::{Axis, DType, Dim, Fill, Func, GridAxis, Order, Param, ParamKind, Type, Value};
 
 impl Verifier<'_> {
     pub(super) fn tables(&mut self) {
@@ -54,17 +54,26 @@ impl Verifier<'_> {
     fn order(&mut self, order: &Order) {
         self.context = format!("order `{}`", order.name);
         self.check((0..=i64::from(i32::MAX)).contains(&order.len), || format!("has length {}", order.len));
-        self.check(is_table(&order.fill, order.len), || {
-            "is not filled by a kernel with the one output `tensor<i32>[len]`".into()
-        });
+        match &order.fill {
+            Fill::Kernel(fill) => self.fill_kernel(fill, order.len),
+            Fill::Table(table) => {
+                let count = table.elements().len() as i64;
+                self.check(count == order.len, || format!("has length {}, but its table {count}", order.len));
+                self.check(order.holes || !table.holes(), || "has a table with holes, yet none itself".into());
+            }
+        }
+    }
+
+    fn fill_kernel(&mut self, fill: &Func, len: i64) {
+        self.check(is_table(fill, len), || "is not filled by a kernel with the one output `tensor<i32>[len]`".into());
         let single = |axis: &GridAxis| match axis {
             GridAxis::Each(axis, _) => axis.by.is_none_or(|by| by == 1),
-            GridAxis::Walk(d) => order.fill.dims.get(d.index()).is_some_and(|d| d.size == 1),
+            GridAxis::Walk(d) => fill.dims.get(d.index()).is_some_and(|d| d.size == 1),
         };
-        self.check(order.fill.grid.len() == 1 && order.fill.grid.iter().all(single), || {
+        self.check(fill.grid.len() == 1 && fill.grid.iter().all(single), || {
             "is not filled position by position".into()
         });
-        if let Err(errors) = verify(&order.fill) {
+        if let Err(errors) = verify(fill) {
             errors.into_iter().for_each(|e| self.error(e));
         }
     }

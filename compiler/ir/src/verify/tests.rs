@@ -100,6 +100,16 @@ fn orders_are_functions_that_fill_a_table() {
         let said = said(&order(&good.replace(from, to)));
         assert!(said.contains(want), "{to}\nsaid: {said}\nwant: {want}");
     }
+    for (table, want) in [
+        ("table [2, 0, 1]", ""),
+        ("holes table [2, -1, 1]", ""),
+        ("table [2, 0, 1, 3]", "order `w()`: has length 3, but its table 4"),
+        ("table [2, -1, 1]", "order `w()`: has a table with holes, yet none itself"),
+    ] {
+        let said = said(&order(table));
+        assert!(said.contains(want) && said.is_empty() == want.is_empty(), "{table}\nsaid: {said}\nwant: {want}");
+    }
+    assert!(parse(&order("table [1, 1, 0]")).is_err_and(|e| e.message.contains("both give element 1")));
     let unordered = order(good).replace("extent M", "extent M via w");
     assert!(said(&unordered).contains("dim `j`: has no order, but extent `M` has one"));
 }

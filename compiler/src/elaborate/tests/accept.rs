@@ -150,8 +150,8 @@ fn orders_become_tables() {
     assert_eq!((a.name.as_str(), a.len, a.holes), ("reversed(30)", 32, true));
     let b = order(&mut source, "plain", &[], 7);
     assert_eq!((b.name.as_str(), b.len, b.holes), ("plain()", 7, false));
-    checked(&a.fill);
-    checked(&b.fill);
+    checked(a.kernel().expect("a kernel"));
+    checked(b.kernel().expect("a kernel"));
 }
 
 #[test]
