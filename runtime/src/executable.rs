@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use pantile_diag::{SourceMap, Span};
-use pantile_ir::{BlockTable, Fill, Func, Order, one_to_one};
+use pantile_ir::{BlockTable, Func, Order, OrderBody, one_to_one};
 
 use crate::balance::Balance;
 use crate::device::Backend;
@@ -69,8 +69,8 @@ impl Device {
     /// If the kernel stops, or the order is not one-to-one.
     pub(crate) fn table(&self, order: &Order, sources: &SourceMap) -> Result<Arc<Vec<i32>>> {
         match &order.fill {
-            Fill::Table(table) => Ok(table.elements().clone()),
-            Fill::Kernel(fill) => {
+            OrderBody::Table(table) => Ok(table.elements().clone()),
+            OrderBody::Kernel(fill) => {
                 let key = (self.backend, self.checks, Arc::new(order.clone()));
                 self.cache.table(key, || self.fill(order, fill, sources))
             }
@@ -160,11 +160,11 @@ impl Executable {
 #[cfg(test)]
 mod tests {
     use super::check_order;
-    use pantile_ir::{Fill, Order};
+    use pantile_ir::{Order, OrderBody};
 
     #[test]
     fn orders_are_one_to_one() {
-        let order = |holes| Order { name: "o".into(), len: 3, holes, fill: Fill::Kernel(Box::default()) };
+        let order = |holes| Order { name: "o".into(), len: 3, holes, fill: OrderBody::Kernel(Box::default()) };
         assert!(check_order(&order(false), &[2, 0, 1]).is_ok());
         assert!(check_order(&order(true), &[2, -1, -1]).is_ok());
         assert!(check_order(&order(false), &[2, -1, 1]).unwrap_err().contains("position 1 gives -1"));

@@ -1,7 +1,7 @@
 //! The table of a walk order: its fill kernel, run once. Whether the order is one-to-one is not checked here.
 
 use pantile_diag::Span;
-use pantile_ir::{DType, Fill, Order};
+use pantile_ir::{DType, Order, OrderBody};
 
 use crate::{Arg, Array, Data, Fault, Options, run};
 
@@ -13,8 +13,8 @@ pub fn order_table(order: &Order) -> Result<Vec<i32>, Fault> {
     let refuse = |message| Fault { message, span: Span::default(), instance: Vec::new() };
     let len = usize::try_from(order.len).map_err(|_| refuse(format!("order `{}` has no length", order.name)))?;
     let fill = match &order.fill {
-        Fill::Kernel(fill) => fill,
-        Fill::Table(table) => return Ok(table.elements().to_vec()),
+        OrderBody::Kernel(fill) => fill,
+        OrderBody::Table(table) => return Ok(table.elements().to_vec()),
     };
     let extents: Vec<i64> = fill.extents.iter().map(|e| e.known.unwrap_or(order.len)).collect();
     let inner = fill.orders.iter().map(order_table).collect::<Result<Vec<_>, _>>()?;

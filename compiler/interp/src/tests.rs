@@ -1,8 +1,8 @@
 //! Hand-built kernels with results worked out by hand or by the plainest loops; one test for each group of ops.
 
 use pantile_ir::{
-    ArgOp, Axis, BinaryOp, Builder, DType, Dim, DimId, Extent, ExtentId, Fill, Func, GridAxis, Index, Loop, Op, Order,
-    OrderId, Over, Param, ParamId, ParamKind, ReduceOp, Scalar, ScanOp, StoreMode, Type, UnaryOp, Value,
+    ArgOp, Axis, BinaryOp, Builder, DType, Dim, DimId, Extent, ExtentId, Func, GridAxis, Index, Loop, Op, Order,
+    OrderBody, OrderId, Over, Param, ParamId, ParamKind, ReduceOp, Scalar, ScanOp, StoreMode, Type, UnaryOp, Value,
 };
 
 use super::*;
@@ -31,7 +31,7 @@ impl Test {
     }
 
     fn order(&mut self, table: &[i32]) -> OrderId {
-        let fill = Fill::Kernel(Box::default());
+        let fill = OrderBody::Kernel(Box::default());
         self.func.orders.push(Order { name: "o".into(), len: table.len() as i64, holes: true, fill });
         self.orders.push(table.to_vec());
         OrderId(self.orders.len() as u32 - 1)
@@ -449,7 +449,7 @@ fn orders_are_filled_by_their_kernel() {
     let x = b.push(Op::Cast(DType::I32), &[x]);
     b.try_push(Op::Store { param: table, index: vec![Index::Value], mode: StoreMode::Set, masked: false }, &[me, x])
         .unwrap();
-    let mut order = Order { name: "back".into(), len: 5, holes: true, fill: Fill::Kernel(Box::new(b.finish())) };
+    let mut order = Order { name: "back".into(), len: 5, holes: true, fill: OrderBody::Kernel(Box::new(b.finish())) };
     assert_eq!(order_table(&order).unwrap(), [3, 2, 1, 0, -1]);
     order.holes = false;
     assert_eq!(order_table(&order).unwrap_err().message, "order `back` gives -1 at position 4");

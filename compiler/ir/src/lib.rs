@@ -22,7 +22,7 @@ pub use func::{
     Type, Value,
 };
 pub use ops::{ArgOp, BinaryOp, Class, Index, Loop, Op, Over, ReduceOp, ScanOp, StoreMode, UnaryOp};
-pub use order::{Fill, Order, Table, TableError, one_to_one};
+pub use order::{Order, OrderBody, Table, TableError, one_to_one};
 pub use text::{ParseError, parse, print};
 pub use typing::result_types;
 pub use verify::verify;

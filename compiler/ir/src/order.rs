@@ -17,12 +17,12 @@ pub struct Order {
     /// Whether some position may have no element (-1).
     pub holes: bool,
     /// What gives the elements.
-    pub fill: Fill,
+    pub fill: OrderBody,
 }
 
 /// What gives an order's elements.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Fill {
+pub enum OrderBody {
     /// A kernel with one output `table: tensor<i32>[len]` and a grid over single positions.
     Kernel(Box<Func>),
     /// The elements themselves.
@@ -33,22 +33,22 @@ impl Order {
     /// A table as an order.
     pub fn of_table(table: Table) -> Self {
         let (len, holes) = (table.elements().len() as i64, table.holes());
-        Self { name: format!("table({len})"), len, holes, fill: Fill::Table(table) }
+        Self { name: format!("table({len})"), len, holes, fill: OrderBody::Table(table) }
     }
 
     /// The kernel that fills it, if it is one.
     pub fn kernel(&self) -> Option<&Func> {
         match &self.fill {
-            Fill::Kernel(func) => Some(func),
-            Fill::Table(_) => None,
+            OrderBody::Kernel(func) => Some(func),
+            OrderBody::Table(_) => None,
         }
     }
 
     /// As [`Order::kernel`].
     pub fn kernel_mut(&mut self) -> Option<&mut Func> {
         match &mut self.fill {
-            Fill::Kernel(func) => Some(func),
-            Fill::Table(_) => None,
+            OrderBody::Kernel(func) => Some(func),
+            OrderBody::Table(_) => None,
         }
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use pantile_diag::{Code, Diagnostic, Diagnostics};
 use pantile_ir::{
-    Axis, DType, Extent, ExtentId, Fill, Func, GridAxis, Index, Inst, Op, Order, Param, ParamId, ParamKind, Region,
-    Scalar, StoreMode, Type, Value,
+    Axis, DType, Extent, ExtentId, Func, GridAxis, Index, Inst, Op, Order, OrderBody, Param, ParamId, ParamKind,
+    Region, Scalar, StoreMode, Type, Value,
 };
 use pantile_syntax::ast::{OrderItem, TypeKind};
 
@@ -34,7 +34,7 @@ pub(crate) fn elaborate(
     let mut func = cx.b.finish();
     func.name = shown(item, args);
     let holes = may_be_none(&func);
-    (Some(Order { name: func.name.clone(), len, holes, fill: Fill::Kernel(Box::new(func)) }), learned)
+    (Some(Order { name: func.name.clone(), len, holes, fill: OrderBody::Kernel(Box::new(func)) }), learned)
 }
 
 /// `windows_paper(13, 15, 26, 0)`.

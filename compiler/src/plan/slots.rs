@@ -1,13 +1,13 @@
 //! The order that walks a padded copy: position p → p where the copied order has an element, -1 elsewhere. It is the
 //! copied order's own kernel with what it stores replaced; nothing is evaluated.
 
-use pantile_ir::{BinaryOp, DType, Fill, Func, GridAxis, Inst, Op, Order, Region, Scalar, Table, Type, Value};
+use pantile_ir::{BinaryOp, DType, Func, GridAxis, Inst, Op, Order, OrderBody, Region, Scalar, Table, Type, Value};
 
 /// From the order that the copy was made in. `None` if its kernel is not of the form that orders have.
 pub(crate) fn slots(order: &Order) -> Option<Order> {
     let mut fill = match &order.fill {
-        Fill::Kernel(fill) => (**fill).clone(),
-        Fill::Table(table) => return slots_of(table),
+        OrderBody::Kernel(fill) => (**fill).clone(),
+        OrderBody::Table(table) => return slots_of(table),
     };
     let [GridAxis::Each(_, position)] = fill.grid[..] else { return None };
     let mut body = std::mem::take(&mut fill.body);
@@ -16,7 +16,7 @@ pub(crate) fn slots(order: &Order) -> Option<Order> {
     fill.body = body;
     fill.name = format!("slots of {}", order.name);
     let name = fill.name.clone();
-    replaced.then(|| Order { name, len: order.len, holes: true, fill: Fill::Kernel(Box::new(fill)) })
+    replaced.then(|| Order { name, len: order.len, holes: true, fill: OrderBody::Kernel(Box::new(fill)) })
 }
 
 /// The same for an order that is a table.

@@ -2,7 +2,7 @@
 
 use pantile_interp::{Arg, Array, Data, MaskArray};
 use pantile_ir::{
-    Axis, BinaryOp, Builder, DType, Dim, DimId, Extent, ExtentId, Fill, Func, GridAxis, Index, Op, Order, OrderId,
+    Axis, BinaryOp, Builder, DType, Dim, DimId, Extent, ExtentId, Func, GridAxis, Index, Op, Order, OrderBody, OrderId,
     Param, ParamId, ParamKind, Scalar, StoreMode, Table, Type, Value, eval,
 };
 
@@ -113,7 +113,7 @@ impl<'a> Generator<'a> {
         let name = format!("order{}", self.orders.len());
         let table: Vec<i32> = (0..len).map(|p| (a * p + c) % len).map(|e| if e < n { e as i32 } else { -1 }).collect();
         let as_table = if self.source.chance(30) { Table::new(table.clone()).ok() } else { None };
-        let fill = as_table.map_or_else(|| Fill::Kernel(Box::new(fill(n, len, a, c))), Fill::Table);
+        let fill = as_table.map_or_else(|| OrderBody::Kernel(Box::new(fill(n, len, a, c))), OrderBody::Table);
         let order = Order { name, len, holes: len > n, fill };
         let id = OrderId(self.orders.len() as u32);
         self.orders.push(table);

@@ -8,8 +8,8 @@ use pantile_diag::Span;
 use super::lex::{Name, Token, lex};
 use super::{ParseError, UNDEFINED};
 use crate::{
-    Axis, DType, Dim, DimId, Extent, ExtentId, Fill, Func, GridAxis, Order, OrderId, Param, ParamId, ParamKind, Table,
-    Type, Value,
+    Axis, DType, Dim, DimId, Extent, ExtentId, Func, GridAxis, Order, OrderBody, OrderId, Param, ParamId, ParamKind,
+    Table, Type, Value,
 };
 
 /// Reads the text form of a function.
@@ -302,7 +302,11 @@ impl Parser<'_> {
         self.keyword("len")?;
         let len = self.integer()?;
         let holes = self.has_word("holes");
-        let fill = if self.has_word("table") { Fill::Table(self.table()?) } else { Fill::Kernel(self.fill_kernel()?) };
+        let fill = if self.has_word("table") {
+            OrderBody::Table(self.table()?)
+        } else {
+            OrderBody::Kernel(self.fill_kernel()?)
+        };
         self.rows.orders.insert(key, self.func.orders.len() as u32);
         self.func.orders.push(Order { name, len, holes, fill });
         Ok(())

@@ -1,7 +1,7 @@
 //! Writes a function: signature, tables, grid, body. It writes whatever it is given, right or wrong, and checks nothing.
 
 use super::names::{Names, quoted, written};
-use crate::{Axis, DimId, ExtentId, Fill, Func, GridAxis, OrderId, Param, ParamKind, Type, Value};
+use crate::{Axis, DimId, ExtentId, Func, GridAxis, OrderBody, OrderId, Param, ParamKind, Type, Value};
 
 /// The text form of a function.
 pub fn print(func: &Func) -> String {
@@ -58,12 +58,12 @@ impl Printer<'_> {
             let holes = if order.holes { " holes" } else { "" };
             self.out += &format!("order {} {} len {}{holes} ", self.names.orders[n], quoted(&order.name), order.len);
             match &order.fill {
-                Fill::Kernel(func) => {
+                OrderBody::Kernel(func) => {
                     let mut inner = Printer { func, names: Names::new(func), out: String::new(), indent: self.indent };
                     inner.func();
                     self.out += &inner.out;
                 }
-                Fill::Table(table) => self.out += &format!("table {:?}", table.elements()),
+                OrderBody::Table(table) => self.out += &format!("table {:?}", table.elements()),
             }
         }
         for (n, extent) in func.extents.iter().enumerate() {

@@ -1,7 +1,7 @@
 //! The verifier's rules for a function's tables: extents, dims, orders, parameters, grid. Not for its body.
 
 use super::{Verifier, verify};
-use crate::{Axis, DType, Dim, Fill, Func, GridAxis, Order, Param, ParamKind, Type, Value};
+use crate::{Axis, DType, Dim, Func, GridAxis, Order, OrderBody, Param, ParamKind, Type, Value};
 
 impl Verifier<'_> {
     pub(super) fn tables(&mut self) {
@@ -55,8 +55,8 @@ impl Verifier<'_> {
         self.context = format!("order `{}`", order.name);
         self.check((0..=i64::from(i32::MAX)).contains(&order.len), || format!("has length {}", order.len));
         match &order.fill {
-            Fill::Kernel(fill) => self.fill_kernel(fill, order.len),
-            Fill::Table(table) => {
+            OrderBody::Kernel(fill) => self.fill_kernel(fill, order.len),
+            OrderBody::Table(table) => {
                 let count = table.elements().len() as i64;
                 self.check(count == order.len, || format!("has length {}, but its table {count}", order.len));
                 self.check(order.holes || !table.holes(), || "has a table with holes, yet none itself".into());
