@@ -11,6 +11,7 @@ pub const FILES: &[(&str, &str)] = &[
     ("elementwise.tile", include_str!("../elementwise.tile")),
     ("matmul.tile", include_str!("../matmul.tile")),
     ("norm.tile", include_str!("../norm.tile")),
+    ("orders.tile", include_str!("../orders.tile")),
     ("rainfusion.tile", include_str!("../rainfusion.tile")),
 ];
 

@@ -125,7 +125,7 @@ fn order(program: &Program, item: &OrderItem, findings: &mut Findings) {
         let value = |is_bool: bool| if is_bool { i64::from(numbers.truth) } else { numbers.int };
         let args = signature.params.iter().map(|p| (p.name.clone(), value(p.is_bool))).collect();
         let mut found = Diagnostics::default();
-        elaborate::order(program, item, &args, numbers.extent, &mut found);
+        elaborate::order(program, item, &args, numbers.extent, &[], &mut found);
         found
     };
     let [first, second] = CHOICES.map(run);

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use pantile_diag::{Code, Diagnostic, Span};
 use pantile_ir::{ArgOp, BinaryOp, DType, DimId, Op, ReduceOp, ScanOp, UnaryOp};
-use pantile_syntax::ast::{Arg, Expr, Ident};
+use pantile_syntax::ast::{Arg, Expr, ExprKind, Ident};
 
 use super::sema::Sema;
 use super::value::{Lanes, Num, Operand, Tile, Val, Var};
@@ -223,6 +223,8 @@ impl<'p> Sema<'p, '_> {
         for arg in args {
             match arg {
                 Arg::Value(e) => {
+                    let call = matches!(e.kind, ExprKind::Call { .. });
+                    self.order_itself = call && matches!(f, Builtin::Len | Builtin::Blocks);
                     let val = self.expr(e);
                     fine &= !matches!(val, Val::Error);
                     out.values.push((val, e.span));
@@ -406,8 +408,8 @@ impl<'p> Sema<'p, '_> {
     fn length(&mut self, f: Builtin, a: Args<'_, 'p>) -> Option<Val<'p>> {
         match a.values.as_slice() {
             [(Val::Order(item, args), span)] => {
-                let order = self.build_order(item, args, None, *span)?;
-                Some(Const::Int(order.len).into())
+                let len = self.positions(item, args, *span)?;
+                Some(Const::Int(len).into())
             }
             [(Val::Extent(e), span)] => self.walk_length(*e, *span).map(Val::Num),
             _ => match self.block_arg(&a) {
@@ -424,7 +426,7 @@ impl<'p> Sema<'p, '_> {
         }
         let (what, at) = a.values.remove(0);
         let length = if let Val::Order(item, args) = what {
-            Num::Const(Const::Int(self.build_order(item, &args, None, at)?.len))
+            Num::Const(Const::Int(self.positions(item, &args, at)?))
         } else if let Val::Extent(e) = what {
             self.walk_length(e, at)?
         } else {

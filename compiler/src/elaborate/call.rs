@@ -1,4 +1,5 @@
-//! Calls: a function of the program is inlined, an order is bound to its arguments, all else is a builtin. Functions are
+//! Calls: a function of the program is inlined, an order is bound to its arguments or, in an order, asked for an
+//! element, all else is a builtin. Functions are
 //! templates: each call elaborates the body anew, with the dims and dtypes of its arguments.
 
 use pantile_diag::{Code, Diagnostic, Span};
@@ -21,12 +22,16 @@ impl<'p> Sema<'p, '_> {
     /// `f<…>(…)`.
     pub(crate) fn call(&mut self, name: &Ident, consts: &[(Ident, Expr)], args: &[Arg], span: Span) -> Option<Val<'p>> {
         let naming = self.naming.take();
+        let order_itself = std::mem::take(&mut self.order_itself);
         let program = self.program;
         let item = program.lookup(self.file, &name.node);
         let builtin = name.node.parse::<Builtin>().ok();
         match (item, builtin) {
             (Some(ItemRef::Fn(item)), _) => self.inline(item, consts, args, span),
-            (Some(ItemRef::Order(item)), _) => self.order_call(item, args, span),
+            (Some(ItemRef::Order(item)), _) if order_itself || self.walking.is_empty() => {
+                self.order_call(item, args, span)
+            }
+            (Some(ItemRef::Order(item)), _) => self.order_at(item, args, span),
             (_, Some(builtin)) => {
                 self.naming = naming.filter(|_| builtin == Builtin::Iota);
                 if let Some((c, _)) = consts.first() {

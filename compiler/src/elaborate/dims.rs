@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use pantile_diag::{Code, Diagnostic, Span};
 use pantile_ir::{Axis, Dim, DimId, Extent, ExtentId, Order, OrderId};
-use pantile_syntax::ast::{Arg, AxisExpr, AxisExtent, Expr, Ident, OrderItem, WalkExpr};
+use pantile_syntax::ast::{Arg, AxisExpr, AxisExtent, Expr, ExprKind, Ident, OrderItem, WalkExpr};
 
 use super::form::{Atom, Form};
 use super::sema::Sema;
 use super::value::{Num, Val};
 use crate::check::constant::Const;
+use crate::check::{orders, signature};
 
 /// The largest size of a tile's dim.
 const MAX_BLOCK: i64 = 1 << 24;
@@ -257,34 +258,44 @@ impl<'p> Sema<'p, '_> {
 
     /// The order that an expression means, built for walking an extent.
     pub(crate) fn order_here(&mut self, e: &Expr, extent: ExtentId) -> Option<OrderId> {
+        self.order_itself = matches!(e.kind, ExprKind::Call { .. });
         let val = self.expr(e).known()?;
         let Val::Order(item, args) = val else {
             let what = self.describe(&val);
             let error = Diagnostic::error(Code::E0103, e.span, "an order is needed here", format!("this is {what}"));
             return self.say(error.with_help("`via` takes an order with its arguments: `via windows(F, Y, X)`"));
         };
-        let order = self.build_order(item, &args, Some(extent), e.span)?;
+        let order = self.build_order(item, &args, extent, e.span)?;
         Some(self.add_order(order))
     }
 
     /// Builds an order; only one without a length of its own needs to know what it walks.
-    pub(crate) fn build_order(
+    fn build_order(
         &mut self,
         item: &'p OrderItem,
         args: &BTreeMap<String, i64>,
-        extent: Option<ExtentId>,
+        extent: ExtentId,
         span: Span,
     ) -> Option<Order> {
-        let size = match (&item.length, extent) {
-            (None, Some(e)) => self.known_extent(e, span)?,
-            (Some(_), _) => 0,
-            (None, None) => {
-                let message = format!("`{}` has no length of its own", item.name.node);
-                let error = Diagnostic::error(Code::E0501, span, message, "not walking anything here");
-                return self.say(error.with_label(item.name.span, "defined without `in LENGTH` here"));
-            }
-        };
-        super::order(self.program, item, args, size, self.diags)
+        let size = if item.length.is_none() { self.known_extent(extent, span)? } else { 0 };
+        if self.walking.contains(&item.name.span) {
+            let message = format!("`{}` is walked by itself", item.name.node);
+            let error = Diagnostic::error(Code::E0307, span, message, "this has no end");
+            return self.say(error.with_label(item.name.span, "defined here"));
+        }
+        super::order(self.program, item, args, size, &self.walking, self.diags)
+    }
+
+    /// The number of positions of an order that has a length of its own.
+    pub(crate) fn positions(&mut self, item: &'p OrderItem, args: &BTreeMap<String, i64>, span: Span) -> Option<i64> {
+        let order = signature::order(self.program, item, self.diags)?;
+        let args = orders::complete(&order, args.clone(), span, self.diags)?;
+        if let Some(len) = orders::length(self.program, item, &args, self.diags)? {
+            return Some(len);
+        }
+        let message = format!("`{}` has no length of its own", item.name.node);
+        let error = Diagnostic::error(Code::E0501, span, message, "not walking anything here");
+        self.say(error.with_label(item.name.span, "defined without `in LENGTH` here"))
     }
 
     /// The row of an order; equal ones share it.

@@ -30,7 +30,7 @@ mod value;
 
 use std::collections::BTreeMap;
 
-use pantile_diag::Diagnostics;
+use pantile_diag::{Diagnostics, Span};
 use pantile_ir::{Func, Order};
 use pantile_syntax::ast::{KernelItem, OrderItem};
 
@@ -47,15 +47,16 @@ pub(crate) fn kernel(program: &Program, item: &KernelItem, bind: &Bindings, diag
 }
 
 /// An order with its arguments as a kernel that fills its table, or `None` after errors have been said. `extent` is the
-/// size of what is walked.
+/// size of what is walked, `inside` the orders whose bodies need this one.
 pub(crate) fn order(
     program: &Program,
     item: &OrderItem,
     args: &BTreeMap<String, i64>,
     extent: i64,
+    inside: &[Span],
     diags: &mut Diagnostics,
 ) -> Option<Order> {
-    settle(diags, |hints, diags| order::elaborate(program, item, args, extent, hints, diags))
+    settle(diags, |hints, diags| order::elaborate(program, item, args, (extent, inside), hints, diags))
 }
 
 /// Elaborates until nothing is learned any more. A literal takes its type from a context that may come later

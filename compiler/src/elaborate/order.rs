@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use pantile_diag::{Code, Diagnostic, Diagnostics};
+use pantile_diag::{Code, Diagnostic, Diagnostics, Span};
 use pantile_ir::{
     Axis, DType, Extent, ExtentId, Func, GridAxis, Index, Inst, Op, Order, OrderBody, Param, ParamId, ParamKind,
     Region, Scalar, StoreMode, Type, Value,
 };
-use pantile_syntax::ast::{OrderItem, TypeKind};
+use pantile_syntax::ast::{Arg, OrderItem, TypeKind};
 
 use super::form::{Atom, Form};
-use super::sema::{Hints, Sema};
+use super::sema::{Hints, Scope, Sema};
 use super::value::{Num, Operand, Val, Var};
 use crate::Bindings;
 use crate::check::constant::Const;
@@ -21,12 +21,13 @@ pub(crate) fn elaborate(
     program: &Program,
     item: &OrderItem,
     args: &BTreeMap<String, i64>,
-    extent: i64,
+    (extent, inside): (i64, &[Span]),
     hints: &Hints,
     diags: &mut Diagnostics,
 ) -> (Option<Order>, Hints) {
     let bind = Bindings::default();
     let mut cx = Sema::new(program, &bind, hints, diags, item.span.file, Func::default());
+    cx.walking = [inside, &[item.name.span]].concat();
     let len = cx.order_frame(item, args, extent);
     let Some(len) = len else { return (None, cx.learned) };
     cx.order_body(item);
@@ -44,9 +45,9 @@ fn shown(item: &OrderItem, args: &BTreeMap<String, i64>) -> String {
     format!("{}({})", item.name.node, shown.join(", "))
 }
 
-impl Sema<'_, '_> {
-    /// Parameters, length, table and grid. The length.
-    fn order_frame(&mut self, item: &OrderItem, args: &BTreeMap<String, i64>, extent: i64) -> Option<i64> {
+impl<'p> Sema<'p, '_> {
+    /// Declares an order's parameters.
+    fn order_params(&mut self, item: &OrderItem, args: &BTreeMap<String, i64>) {
         for param in &item.params {
             let is_bool = matches!(&param.ty.kind, TypeKind::Name(name) if name == "bool");
             let val = match (args.get(&param.name.node), &param.default) {
@@ -63,6 +64,11 @@ impl Sema<'_, '_> {
                 self.declare(&param.name.node, Var::fixed(val, param.name.span, "a parameter"));
             }
         }
+    }
+
+    /// Parameters, length, table and grid. The length.
+    fn order_frame(&mut self, item: &OrderItem, args: &BTreeMap<String, i64>, extent: i64) -> Option<i64> {
+        self.order_params(item, args);
         let (len, span) = match &item.length {
             Some(e) => (self.const_int(e, "an order's length")?, e.span),
             None => (extent, item.name.span),
@@ -79,10 +85,65 @@ impl Sema<'_, '_> {
         let position = self.b.func.new_value(Type::Scalar(DType::I64));
         self.b.func.grid.push(GridAxis::Each(axis, position));
         let tile = Self::formed(position, Some(Form::atom(Atom::Grid(0))));
-        if self.fresh(&item.position) {
-            self.declare(&item.position.node, Var::fixed(tile.into(), item.position.span, "the position"));
-        }
+        self.order_position(item, Num::Tile(tile));
         Some(len)
+    }
+
+    fn order_position(&mut self, item: &OrderItem, position: Num) {
+        if self.fresh(&item.position) {
+            self.declare(&item.position.node, Var::fixed(position.into(), item.position.span, "the position"));
+        }
+    }
+
+    /// What the body gives, with its place.
+    fn order_element(&mut self, item: &OrderItem) -> Option<Operand> {
+        let val = self.block(&item.body);
+        let span = item.body.tail.as_ref().map_or(item.body.span, |t| t.span);
+        let num = self.number(val, span)?;
+        if let Some(d) = self.dims(&num).first() {
+            let (found, d) = (self.show_num(&num), self.dim_name(*d).to_owned());
+            let message = format!("an order gives one element, but this is {found}");
+            return self.error(Code::E0301, span, message, format!("has dimension `{d}`"));
+        }
+        Some(Operand { num, span })
+    }
+
+    /// `windows(p - first, F, Y, X)` in an order's body: the element that another order has at a position.
+    pub(crate) fn order_at(&mut self, item: &'p OrderItem, args: &[Arg], span: Span) -> Option<Val<'p>> {
+        let name = &item.name.node;
+        let Some((Arg::Value(position), args)) = args.split_first() else {
+            let message = format!("`{name}` takes a position before its arguments here");
+            let error = Diagnostic::error(Code::E0305, span, message, "no position");
+            return self.say(error.with_label(item.name.span, "defined here"));
+        };
+        let (at, bound) = (self.operand_of(position), self.order_call(item, args, span));
+        if self.walking.contains(&item.name.span) {
+            let message = format!("`{name}` calls itself");
+            let error = Diagnostic::error(Code::E0307, span, message, "orders are inlined, so they cannot recur");
+            return self.say(error.with_label(item.name.span, "defined here").with_help("use a loop"));
+        }
+        let (at, Some(Val::Order(_, bound))) = (at?, bound) else { return None };
+        if let Some(d) = self.dims(&at.num).first() {
+            let (found, d) = (self.show_num(&at.num), self.dim_name(*d).to_owned());
+            let message = format!("`{name}` takes one position, not {found}");
+            return self.error(Code::E0301, at.span, message, format!("has dimension `{d}`"));
+        }
+        let at = self.convert(&at, DType::I64, "a position")?;
+        // The body sees its own parameters and its file's items, and nothing of the caller.
+        let scopes = std::mem::replace(&mut self.scopes, vec![Scope::new()]);
+        let file = std::mem::replace(&mut self.file, item.span.file);
+        let constant = std::mem::replace(&mut self.constant, false);
+        self.calls.push((name.clone(), span));
+        self.walking.push(item.name.span);
+        self.order_params(item, &bound);
+        self.order_position(item, Num::Tile(at));
+        let element = self.deeper(span, |cx| cx.order_element(item));
+        self.walking.pop();
+        self.calls.pop();
+        self.constant = constant;
+        self.file = file;
+        self.scopes = scopes;
+        element.map(|x| x.num.into())
     }
 
     fn order_body(&mut self, item: &OrderItem) {
@@ -90,10 +151,9 @@ impl Sema<'_, '_> {
             Some(Val::Num(Num::Tile(t))) => t.value,
             _ => return,
         };
-        let val = self.block(&item.body);
-        let span = item.body.tail.as_ref().map_or(item.body.span, |t| t.span);
-        let Some(num) = self.number(val, span) else { return };
-        let Some(t) = self.convert(&Operand { num, span }, DType::I64, "an order's element") else { return };
+        let Some(element) = self.order_element(item) else { return };
+        let span = element.span;
+        let Some(t) = self.convert(&element, DType::I64, "an order's element") else { return };
         let Some(element) = self.cast_tile(&t, DType::I32, span) else { return };
         let store = Op::Store { param: ParamId(0), index: vec![Index::Value], mode: StoreMode::Set, masked: false };
         self.emit_effect(store, &[position, element.value], span);

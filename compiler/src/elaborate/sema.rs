@@ -74,6 +74,10 @@ pub(crate) struct Sema<'p, 'a> {
     pub(crate) scopes: Vec<Scope<'p>>,
     /// The functions being inlined: name and call.
     pub(crate) calls: Vec<(String, Span)>,
+    /// The orders whose bodies are being elaborated, by their names: none in a kernel.
+    pub(crate) walking: Vec<Span>,
+    /// Whether the next call of an order means the order itself, as after `via` and in `len`.
+    pub(crate) order_itself: bool,
     /// The extents by name.
     pub(crate) extents: BTreeMap<String, ExtentId>,
     /// The one block over a whole extent.
@@ -122,6 +126,8 @@ impl<'p, 'a> Sema<'p, 'a> {
             file,
             scopes: vec![Scope::new()],
             calls: Vec::new(),
+            walking: Vec::new(),
+            order_itself: false,
             extents: BTreeMap::new(),
             whole: BTreeMap::new(),
             counted: BTreeMap::new(),

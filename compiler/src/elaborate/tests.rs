@@ -48,7 +48,7 @@ impl Source {
     pub(super) fn order(&mut self, name: &str, args: &[(&str, i64)], extent: i64) -> Option<Order> {
         let Some(ItemRef::Order(item)) = self.program.lookup(self.file, name) else { panic!("no order {name}") };
         let args = args.iter().map(|(n, v)| ((*n).to_owned(), *v)).collect();
-        super::order(&self.program, item, &args, extent, &mut self.diags)
+        super::order(&self.program, item, &args, extent, &[], &mut self.diags)
     }
 
     /// Elaborates every kernel; what was said as `code line`.

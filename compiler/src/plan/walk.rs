@@ -109,7 +109,7 @@ pub(crate) fn order(
     extent: i64,
     diags: &mut Diagnostics,
 ) -> Option<Order> {
-    let mut order = elaborate::order(program, item, args, extent, diags)?;
+    let mut order = elaborate::order(program, item, args, extent, &[], diags)?;
     match order.kernel_mut() {
         Some(fill) => optimised(fill, item.name.span, diags).then_some(order),
         None => Some(order),
