@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use pantile_ir::{Func, verify};
 
-use crate::passes::{Changed, PassCx, canonicalise, cse, dce, fold, licm, skip};
+use crate::passes::{Changed, PassCx, canonicalise, cse, dce, fold, licm, shorten, skip, split};
 
 /// A pass.
 #[derive(Clone, Copy, Debug)]
@@ -23,13 +23,18 @@ const FOLD: Pass = Pass { name: "fold", doc: "Compute what is constant.", run: f
 const CSE: Pass = Pass { name: "cse", doc: "Use again what has been computed already.", run: cse };
 const LICM: Pass = Pass { name: "licm", doc: "Move what does not change out of loops.", run: licm };
 const SKIP: Pass = Pass { name: "skip", doc: "Turn loop guards into bounds and mask lists.", run: skip };
+const SHORTEN: Pass =
+    Pass { name: "shorten", doc: "Leave out blocks of which an element mask keeps nothing.", run: shorten };
+const SPLIT: Pass = Pass { name: "split", doc: "Part the blocks that an element mask keeps whole.", run: split };
 const DCE: Pass = Pass { name: "dce", doc: "Remove what nothing asks for.", run: dce };
 
 /// Every pass, by name.
-pub const PASSES: &[Pass] = &[CANONICALISE, FOLD, CSE, LICM, SKIP, DCE];
+pub const PASSES: &[Pass] = &[CANONICALISE, FOLD, CSE, LICM, SKIP, SHORTEN, SPLIT, DCE];
 
-/// The order in which a kernel goes through them. The second half cleans up after `skip`.
-pub const SEQUENCE: &[Pass] = &[FOLD, CANONICALISE, FOLD, CSE, LICM, SKIP, CANONICALISE, FOLD, CSE, LICM, DCE];
+/// The order in which a kernel goes through them. The second half cleans up after
+/// those that restrict and divide loops.
+pub const SEQUENCE: &[Pass] =
+    &[FOLD, CANONICALISE, FOLD, CSE, LICM, SKIP, SHORTEN, SPLIT, CANONICALISE, FOLD, CSE, LICM, DCE];
 
 /// How to run the passes.
 #[derive(Clone, Debug, PartialEq, Eq)]

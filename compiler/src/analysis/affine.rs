@@ -21,7 +21,8 @@ impl Linear {
         Self { terms: BTreeMap::new(), constant }
     }
 
-    fn leaf(v: Value) -> Self {
+    /// A value, once.
+    pub fn leaf(v: Value) -> Self {
         Self { terms: [(v, 1)].into(), constant: 0 }
     }
 
@@ -59,6 +60,7 @@ fn parts(func: &Func, defs: &Defs, v: Value) -> Option<Linear> {
     defs.range(func, v)?;
     let arg = |n: usize| linear(func, defs, args[n]);
     match op {
+        Op::Broadcast(_) => arg(0),
         Op::Unary(UnaryOp::Neg) => Linear::default().add(&arg(0)?, -1),
         Op::Binary(BinaryOp::Add) => arg(0)?.add(&arg(1)?, 1),
         Op::Binary(BinaryOp::Sub) => arg(0)?.add(&arg(1)?, -1),

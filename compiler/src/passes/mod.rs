@@ -3,13 +3,18 @@
 //!
 //! A pass may remove an error that a launch would stop with (a dead division by zero); it never adds one.
 
+mod bounds;
 mod canonicalise;
+mod copy;
 mod cse;
 mod dce;
+mod element_masks;
 mod fold;
 mod licm;
 mod rewrite;
+mod shorten;
 mod skip;
+mod split;
 
 pub use crate::pipeline::{Bug, Options, Pass, PassReport, Report, optimise};
 pub use canonicalise::run as canonicalise;
@@ -17,7 +22,9 @@ pub use cse::run as cse;
 pub use dce::run as dce;
 pub use fold::run as fold;
 pub use licm::run as licm;
+pub use shorten::run as shorten;
 pub use skip::run as skip;
+pub use split::run as split;
 
 /// What every pass is given besides the function.
 #[derive(Clone, Copy, Debug, Default)]

@@ -14,13 +14,12 @@
 //! neither, or is gone. A comparison becomes a bound only where its sums provably do not wrap. Does not look at what the
 //! body does with elements. Cost: linear.
 
-mod bounds;
-
 use pantile_ir::{BinaryOp, Func, Inst, Loop, Op, Over, ParamId, Region, Value};
 
+use super::bounds::{Interval, Site, at_most_zero, set_bounds, solve};
 use super::{Changed, PassCx};
+use crate::analysis::affine::Linear;
 use crate::analysis::defs::Defs;
-use bounds::{Interval, bound, emit_bounds};
 
 /// Runs the pass.
 pub fn run(func: &mut Func, _cx: &PassCx) -> Changed {
@@ -33,11 +32,11 @@ pub fn run(func: &mut Func, _cx: &PassCx) -> Changed {
     changed.into()
 }
 
-pub(super) struct Skip<'f> {
-    pub func: &'f mut Func,
-    pub defs: Defs,
+struct Skip<'f> {
+    func: &'f mut Func,
+    defs: Defs,
     /// The region being built.
-    pub out: Vec<Inst>,
+    out: Vec<Inst>,
     changed: bool,
 }
 
@@ -77,20 +76,14 @@ impl Skip<'_> {
         }
         self.changed = true;
         let mut it = it;
-        let leading = 2 * usize::from(it.over == Over::Range);
         if !found.intervals.is_empty() {
-            let old = (leading == 2 || it.bounds).then(|| (inst.args[0], inst.args[1]));
-            let (lo, hi) = emit_bounds(self, &it, old, &found.intervals, inst.span);
-            if old.is_some() {
-                inst.args[0] = lo;
-                inst.args[1] = hi;
-            } else {
-                inst.args.splice(0..0, [lo, hi]);
-                it.bounds = true;
-            }
+            let mut site = Site { func: self.func, defs: &mut self.defs, out: &mut self.out, span: inst.span };
+            let bounds = site.bounds(inst, &it);
+            let bounds = site.within(bounds, &found.intervals);
+            set_bounds(inst, &mut it, bounds);
         }
         if let Some((mask, row)) = found.list {
-            let at = leading + 2 * usize::from(it.bounds);
+            let at = 2 * usize::from(it.bounds);
             inst.args.splice(at..at, row);
             it.list = Some(mask);
         }
@@ -125,7 +118,7 @@ impl Skip<'_> {
                     continue;
                 }
             }
-            match bound(self.func, &self.defs, guard, it, v) {
+            match self.bound(guard, it, v) {
                 Some(intervals) => found.intervals.extend(intervals),
                 None => found.rest.push(v),
             }
@@ -144,6 +137,31 @@ impl Skip<'_> {
             }
         }
         terms
+    }
+
+    /// A conjunct as bounds on the block number (or the number of a range).
+    fn bound(&self, guard: &Region, it: &Loop, v: Value) -> Option<Vec<Interval>> {
+        let solved = |sum: Linear| self.solved(guard, it, sum);
+        at_most_zero(self.func, &self.defs, v, true)?.into_iter().map(solved).collect()
+    }
+
+    /// `sum ≤ 0`, solved for the number.
+    fn solved(&self, guard: &Region, it: &Loop, mut sum: Linear) -> Option<Interval> {
+        let numbers: Vec<Value> = sum.terms.keys().copied().filter(|v| self.is_number(guard, it, *v)).collect();
+        let mut factor = 0_i64;
+        for v in numbers {
+            factor = factor.checked_add(sum.take(v))?;
+        }
+        let steady = !sum.terms.keys().any(|v| is_inside(guard, *v));
+        if steady { solve(self.func, &self.defs, factor, sum) } else { None }
+    }
+
+    /// Whether a value is the block number of the loop, or the number its guard is given.
+    fn is_number(&self, guard: &Region, it: &Loop, v: Value) -> bool {
+        match it.over {
+            Over::Range => guard.args.first() == Some(&v),
+            Over::Walk(dim) => matches!(self.defs.get(v), Some((Op::BlockIndex(d), _)) if *d == dim),
+        }
     }
 
     /// `mask_get %m[row…, block_index j]` with a row from outside, where the mask counts the loop's blocks.
