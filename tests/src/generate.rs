@@ -12,6 +12,7 @@ mod body;
 mod bounds;
 mod flow;
 mod launch;
+mod masked;
 mod memory;
 mod source;
 mod values;

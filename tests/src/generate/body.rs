@@ -35,7 +35,7 @@ impl Generator<'_> {
 
     /// One statement; nothing where what it needs is not at hand.
     fn statement(&mut self) {
-        let done = match self.source.below(32) {
+        let done = match self.source.below(34) {
             0..=3 => self.load(),
             4..=6 => self.unary(),
             7..=11 => self.binary(),
@@ -54,6 +54,7 @@ impl Generator<'_> {
             28 => self.branch(),
             29 => self.store(),
             30 => self.mask_get(),
+            31..=32 => self.masked_walk(),
             _ => self.check(),
         };
         // What was built before a statement gave up is dead code, which programs have too.

@@ -6,7 +6,7 @@ use super::Generator;
 use super::bounds::{self, Bounds};
 
 /// What a region must put back when it ends.
-struct Mark {
+pub(super) struct Mark {
     pool: usize,
     places: usize,
     dims: usize,
@@ -14,23 +14,23 @@ struct Mark {
 }
 
 /// What a loop visits.
-struct Walk {
-    it: Loop,
-    args: Vec<Value>,
-    trips: f64,
+pub(super) struct Walk {
+    pub it: Loop,
+    pub args: Vec<Value>,
+    pub trips: f64,
     /// The range's number is a place along this axis.
     along: Option<Axis>,
 }
 
 impl Generator<'_> {
-    fn enter(&mut self, trips: f64) -> Mark {
+    pub(super) fn enter(&mut self, trips: f64) -> Mark {
         let mark = Mark { pool: self.pool.len(), places: self.places.len(), dims: self.dims.len(), trips: self.trips };
         self.depth += 1;
         self.trips *= trips;
         mark
     }
 
-    fn leave(&mut self, mark: Mark) {
+    pub(super) fn leave(&mut self, mark: Mark) {
         self.depth -= 1;
         self.pool.truncate(mark.pool);
         self.places.truncate(mark.places);
@@ -60,7 +60,7 @@ impl Generator<'_> {
         Some(())
     }
 
-    fn walk(&mut self) -> Option<Walk> {
+    pub(super) fn walk(&mut self) -> Option<Walk> {
         let mask = if self.masks.is_empty() { None } else { Some(self.masks[0].param) };
         let listed = mask.filter(|_| self.source.chance(50)).and_then(|m| self.listed_dim(m));
         let (dim, list) = match listed {
@@ -106,7 +106,7 @@ impl Generator<'_> {
     }
 
     /// Opens a region of the loop: what it defines is in scope.
-    fn open(&mut self, walk: &Walk, carried: &[Type]) -> Vec<Value> {
+    pub(super) fn open(&mut self, walk: &Walk, carried: &[Type]) -> Vec<Value> {
         let number = Type::Scalar(DType::I64);
         match walk.it.over {
             Over::Walk(dim) => {
