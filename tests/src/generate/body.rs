@@ -11,12 +11,15 @@ const MOST_STATEMENTS: usize = 60;
 impl Generator<'_> {
     pub(super) fn body(&mut self) {
         self.load();
+        let masked = if self.source.chance(30) { self.masked_walk() } else { None };
         for _ in 0..MOST_STATEMENTS {
             if self.source.is_empty() {
                 break;
             }
             self.statement();
         }
+        // The newest is what outputs choose when bytes have run out.
+        self.pool.extend(masked);
         for n in 0..self.outputs.len() {
             self.store_to(n);
         }
@@ -54,7 +57,7 @@ impl Generator<'_> {
             28 => self.branch(),
             29 => self.store(),
             30 => self.mask_get(),
-            31..=32 => self.masked_walk(),
+            31..=32 => self.masked_walk().map(|_| ()),
             _ => self.check(),
         };
         // What was built before a statement gave up is dead code, which programs have too.

@@ -8,7 +8,7 @@ use super::bounds::Bounds;
 
 impl Generator<'_> {
     /// `for j { carried = carried ⊕ reduce(where(mask, x, neutral), over j) }`, perhaps with a bit of a mask or bounds.
-    pub(super) fn masked_walk(&mut self) -> Option<()> {
+    pub(super) fn masked_walk(&mut self) -> Option<Value> {
         if self.depth >= 2 {
             return None;
         }
@@ -43,7 +43,7 @@ impl Generator<'_> {
         let values = self.build.push_for(it, &[&walk.args[..], &[start]].concat(), vec![region]);
         self.note(values[0], result);
         self.pool.push(values[0]);
-        Some(())
+        Some(values[0])
     }
 
     fn masked(
@@ -83,14 +83,13 @@ impl Generator<'_> {
     /// Of a multiple of the walk's positions, or of numbers along it, with something else.
     fn comparison(&mut self, dim: DimId, rows: Option<DimId>) -> Value {
         use BinaryOp::{Eq, Ge, Gt, Le, Lt, Ne};
-        let along = |g: &Self, v: Value| *g.ty(v) == Type::tile(DType::I64, [dim]);
-        let (left, right) = if self.source.chance(60) {
-            (self.positions(dim), rows.map(|d| self.positions(d)))
+        let sides = [Some(dim), rows];
+        let [left, right] = if self.source.chance(60) {
+            sides.map(|d| d.map(|d| self.positions(d)))
         } else {
-            let left = self.pick(along);
-            let across = |g: &Self, v: Value| rows.is_some_and(|d| *g.ty(v) == Type::tile(DType::I64, [d]));
-            (left.unwrap_or_else(|| self.positions(dim)), self.pick(across))
+            sides.map(|d| d.map(|d| self.numbers(d)))
         };
+        let left = left.unwrap_or_else(|| self.scalar_int());
         let right = right.unwrap_or_else(|| self.scalar_int());
         let right = if self.source.chance(50) {
             let shift = self.scalar_int();
@@ -98,9 +97,18 @@ impl Generator<'_> {
         } else {
             right
         };
-        let op = self.source.pick(&[Le, Lt, Ge, Gt, Eq, Ne]);
+        let op = self.source.pick(&[Le, Eq, Lt, Ge, Eq, Gt, Eq, Ne]);
         let args = if self.source.chance(50) { [left, right] } else { [right, left] };
         self.push(Op::Binary(op), &args, Bounds::exact(1.0))
+    }
+
+    /// Numbers that are no sum of positions.
+    fn numbers(&mut self, dim: DimId) -> Value {
+        let positions = self.positions(dim);
+        let least = self.source.pick(&[3, 5, 8]);
+        let divisor = self.int(least);
+        let op = self.source.pick(&[BinaryOp::Rem, BinaryOp::Div]);
+        self.push(Op::Binary(op), &[positions, divisor], Bounds::exact(120.0))
     }
 
     fn positions(&mut self, dim: DimId) -> Value {
