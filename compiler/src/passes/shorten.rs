@@ -8,18 +8,18 @@
 //!   (%row along i, %column = load %id[j])          →       min %row ≤ max %column and max %row ≥ min %column }
 //! ```
 //! Comparisons of positions become bounds; of other integers, one side along the walk, the other not, a guard on their
-//! least and greatest in the block, if it costs little beside the body. What "idle" is and why such a round may go:
+//! least and greatest in the block, if it costs little beside the body; several of which any keeps (`or`), a guard too. What "idle" is and why such a round may go:
 //! `analysis/idle.rs`. Needs: constants folded, invariants hoisted (LICM). Leaves: the masks as they are, for the blocks that
 //! are kept in part. Does not divide loops. Cost: linear in the size of bodies times the comparisons in them.
 
 use std::collections::HashSet;
 
-use pantile_ir::{BinaryOp, DimId, Func, Inst, Loop, Op, Over, ReduceOp, Region, Type, Value, result_types};
+use pantile_ir::{BinaryOp, DType, DimId, Func, Inst, Loop, Op, Over, ReduceOp, Region, Type, Value, result_types};
 
 use super::bounds::{Site, set_bounds};
 use super::copy::Copies;
 use super::cse::is_pure;
-use super::element_masks::{ElementMask, Lanes, element_masks, kept_blocks};
+use super::element_masks::{Joined, Lanes, element_masks, joined, kept_blocks};
 use super::{Changed, PassCx};
 use crate::analysis::defs::Defs;
 use crate::analysis::faults::may_fault;
@@ -36,6 +36,24 @@ pub fn run(func: &mut Func, _cx: &PassCx) -> Changed {
     let changed = shorten.changed;
     func.body = body;
     changed.into()
+}
+
+/// What is to be asked of each block.
+struct Guard {
+    insts: Vec<Inst>,
+    /// All must hold.
+    holds: Vec<Value>,
+}
+
+/// The walk that a question is about.
+struct Asked<'a> {
+    inst: &'a Inst,
+    it: &'a Loop,
+    dim: DimId,
+    /// In front of the loop.
+    out: &'a mut Vec<Inst>,
+    /// In the guard.
+    made: Vec<Inst>,
 }
 
 struct Shorten<'f> {
@@ -65,66 +83,118 @@ impl Shorten<'_> {
     fn walk(&mut self, inst: &mut Inst, mut it: Loop, dim: DimId, out: &mut Vec<Inst>) {
         inst.body().insts.iter().for_each(|i| self.defs.record(i));
         let masks = element_masks(self.func, &self.defs, inst, dim);
+        let mut guard = Guard { insts: Vec::new(), holds: Vec::new() };
         for mask in masks.iter().filter(|m| m.skips) {
+            let part = (mask.value, mask.kept);
             let mut site = Site { func: self.func, defs: &mut self.defs, out, span: inst.span };
-            let changed = match kept_blocks(&mut site, inst.body(), dim, mask, Lanes::Some) {
-                Some(intervals) => {
-                    let bounds = site.bounds(inst, &it);
-                    let bounds = site.within(bounds, &intervals);
-                    set_bounds(inst, &mut it, bounds);
-                    true
+            if let Some(intervals) = kept_blocks(&mut site, inst.body(), dim, part, Lanes::Some) {
+                let bounds = site.bounds(inst, &it);
+                let bounds = site.within(bounds, &intervals);
+                set_bounds(inst, &mut it, bounds);
+                self.changed = true;
+            } else {
+                let mut cx = Asked { inst, it: &it, dim, out, made: Vec::new() };
+                if let Some(holds) = self.may_keep(&mut cx, part) {
+                    guard.insts.append(&mut cx.made);
+                    guard.holds.push(holds);
                 }
-                None => self.guard(inst, &mut it, dim, mask).is_some(),
-            };
-            self.changed |= changed;
+            }
         }
+        self.add_guard(inst, &mut it, guard);
         inst.op = Op::For(it);
     }
 
-    /// Visits only blocks where the ranges of both sides meet as the comparison asks.
-    fn guard(&mut self, inst: &mut Inst, it: &mut Loop, dim: DimId, mask: &ElementMask) -> Option<()> {
-        use BinaryOp::{And, Eq, Ge, Gt, Le, Lt, Ne};
-        let (Op::Binary(op), sides) = self.defs.get(mask.value)? else { return None };
-        let op = if mask.kept { *op } else { negated(*op)? };
+    fn add_guard(&mut self, inst: &mut Inst, it: &mut Loop, mut guard: Guard) {
+        let Some(mut holds) = guard.holds.pop() else { return };
+        self.changed = true;
+        if it.guard {
+            guard.holds.push(inst.regions[0].yields[0]);
+        } else {
+            inst.regions.insert(0, Region::default());
+            it.guard = true;
+        }
+        for other in guard.holds {
+            holds = self.binary(&mut guard.insts, inst, BinaryOp::And, other, holds);
+        }
+        inst.regions[0].insts.append(&mut guard.insts);
+        inst.regions[0].yields = vec![holds];
+    }
+
+    /// Computes, in a guard, whether a block can have a lane at which a bool is as said. `None` if that is not cheap.
+    fn may_keep(&mut self, cx: &mut Asked, (value, kept): (Value, bool)) -> Option<Value> {
+        match joined(&self.defs, value, kept) {
+            Joined::Alone => self.inside(cx, (value, kept)).or_else(|| self.ranges_meet(cx, (value, kept))),
+            Joined::All(parts) => {
+                // What is not known rules nothing out.
+                let known: Vec<Value> = parts.into_iter().filter_map(|part| self.may_keep(cx, part)).collect();
+                self.join(cx, BinaryOp::And, &known)
+            }
+            Joined::Any(parts) => {
+                let all = parts.into_iter().map(|part| self.may_keep(cx, part)).collect::<Option<Vec<_>>>()?;
+                self.join(cx, BinaryOp::Or, &all)
+            }
+        }
+    }
+
+    fn join(&mut self, cx: &mut Asked, op: BinaryOp, parts: &[Value]) -> Option<Value> {
+        let (first, rest) = parts.split_first()?;
+        Some(rest.iter().fold(*first, |all, next| self.binary(&mut cx.made, cx.inst, op, all, *next)))
+    }
+
+    /// Whether the block lies within what a comparison of positions says.
+    fn inside(&mut self, cx: &mut Asked, part: (Value, bool)) -> Option<Value> {
+        let mut site = Site { func: self.func, defs: &mut self.defs, out: cx.out, span: cx.inst.span };
+        let intervals = kept_blocks(&mut site, cx.inst.body(), cx.dim, part, Lanes::Some)?;
+        let (low, high) = (intervals.iter().any(|i| i.is_low), intervals.iter().any(|i| !i.is_low));
+        let bounds = site.bounds(cx.inst, cx.it);
+        let (lo, hi) = site.within(bounds, &intervals);
+        let number = push(self.func, &mut cx.made, cx.inst, Op::BlockIndex(cx.dim), &[])?;
+        let low = low.then(|| self.binary(&mut cx.made, cx.inst, BinaryOp::Ge, number, lo));
+        let high = high.then(|| self.binary(&mut cx.made, cx.inst, BinaryOp::Lt, number, hi));
+        let both: Vec<Value> = low.into_iter().chain(high).collect();
+        self.join(cx, BinaryOp::And, &both)
+    }
+
+    /// Whether the ranges of both sides of a comparison of integers, one along the walk and the other not, meet as it asks.
+    fn ranges_meet(&mut self, cx: &mut Asked, (value, kept): (Value, bool)) -> Option<Value> {
+        use BinaryOp::{And, Eq, Ge, Gt, Le, Lt};
+        let (Op::Binary(op), sides) = self.defs.get(value)? else { return None };
+        let op = if kept { *op } else { negated(*op)? };
         let (a, b) = (sides[0], sides[1]);
         let (rows, columns) = (self.func.ty(a).clone(), self.func.ty(b).clone());
         let outer = !rows.dims().iter().any(|d| columns.dims().contains(d));
+        // The body compares all pairs, so looking at each side costs little beside it.
         let worth_it = rows.dims().len() == 1 && columns.dims().len() == 1;
-        if !rows.dtype().is_int() || !outer || !worth_it || op == Ne {
+        if !rows.dtype().is_int() || !outer || !worth_it {
             return None;
         }
-        let body = inst.body();
-        let slice = self.slice(body, it, [a, b])?;
-        let mut copies = Copies::default();
-        let mut made: Vec<Inst> = slice.iter().map(|i| copies.inst(self.func, i)).collect();
-        let (a, b) = (copies.current(a), copies.current(b));
-        debug_assert!(rows.dims().contains(&dim) || columns.dims().contains(&dim), "a side is along the walk");
-        let mut push = |op: Op, args: &[Value]| push(self.func, &mut made, inst, op, args);
         let least = |v: Value, ty: &Type| (Op::Reduce(ReduceOp::Min, ty.dims().to_vec()), v);
         let most = |v: Value, ty: &Type| (Op::Reduce(ReduceOp::Max, ty.dims().to_vec()), v);
-        // Some pair is in the relation exactly if the ends that are the most favourable are; for equality this is necessary.
+        // Some pair is in the relation exactly if the most favourable ends are; for equality this is necessary.
         let pairs = match op {
             Lt | Le => vec![(op, least(a, &rows), most(b, &columns))],
             Gt | Ge => vec![(op, most(a, &rows), least(b, &columns))],
             Eq => vec![(Le, least(a, &rows), most(b, &columns)), (Ge, most(a, &rows), least(b, &columns))],
             _ => return None,
         };
-        let mut holds: Option<Value> = it.guard.then(|| inst.regions[0].yields[0]);
+        let slice = self.slice(cx.inst.body(), cx.it, [a, b])?;
+        let mut copies = Copies::default();
+        cx.made.extend(slice.iter().map(|i| copies.inst(self.func, i)));
+        let mut holds = Vec::new();
         for (op, (left, a), (right, b)) in pairs {
-            let (left, right) = (push(left, &[a])?, push(right, &[b])?);
-            let next = push(Op::Binary(op), &[left, right])?;
-            holds = Some(match holds {
-                Some(before) => push(Op::Binary(And), &[before, next])?,
-                None => next,
-            });
+            let left = push(self.func, &mut cx.made, cx.inst, left, &[copies.current(a)])?;
+            let right = push(self.func, &mut cx.made, cx.inst, right, &[copies.current(b)])?;
+            holds.push(self.binary(&mut cx.made, cx.inst, op, left, right));
         }
-        if !it.guard {
-            inst.regions.insert(0, Region::default());
-            it.guard = true;
-        }
-        inst.regions[0].insts.append(&mut made);
-        inst.regions[0].yields = vec![holds?];
-        Some(())
+        self.join(cx, And, &holds)
+    }
+
+    fn binary(&mut self, made: &mut Vec<Inst>, from: &Inst, op: BinaryOp, a: Value, b: Value) -> Value {
+        let dtype = if op.is_comparison() { DType::Bool } else { self.func.ty(a).dtype() };
+        let result = self.func.new_value(Type::Scalar(dtype));
+        let op = Op::Binary(op);
+        made.push(Inst { op, args: vec![a, b], results: vec![result], regions: Vec::new(), span: from.span });
+        result
     }
 
     /// What of the body computes these values, if it is little and can stand in a guard.

@@ -15,7 +15,7 @@ use pantile_ir::{BinaryOp, DType, DimId, Func, Inst, Loop, Op, Over, Region, Sca
 
 use super::bounds::{Site, set_bounds};
 use super::copy::Copies;
-use super::element_masks::{ElementMask, Lanes, element_masks, kept_blocks};
+use super::element_masks::{ElementMask, element_masks, whole_blocks};
 use super::{Changed, PassCx};
 use crate::analysis::defs::Defs;
 
@@ -60,7 +60,7 @@ impl Split<'_> {
         let mut full = Vec::new();
         let mut pinned = Vec::new();
         for mask in masks {
-            if let Some(intervals) = kept_blocks(&mut site, inst.body(), dim, &mask, Lanes::All) {
+            if let Some(intervals) = whole_blocks(&mut site, inst.body(), dim, (mask.value, mask.kept)) {
                 full.extend(intervals);
                 pinned.push(mask);
             }
@@ -87,13 +87,7 @@ impl Split<'_> {
     }
 
     /// One loop after the other, each carrying on from the one before; the last has the original's results.
-    fn divide(
-        &mut self,
-        inst: Inst,
-        pieces: &[(Value, Value, bool)],
-        pinned: &[ElementMask],
-        out: &mut Vec<Inst>,
-    ) {
+    fn divide(&mut self, inst: Inst, pieces: &[(Value, Value, bool)], pinned: &[ElementMask], out: &mut Vec<Inst>) {
         let carried = inst.args.len() - inst.results.len()..inst.args.len();
         let mut state = inst.args[carried.clone()].to_vec();
         for (n, (lo, hi, full)) in pieces.iter().enumerate() {
