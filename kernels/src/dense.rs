@@ -68,10 +68,39 @@ pub fn attention_dense(q: &Tensor, k: &Tensor, v: &Tensor, scale: f32, device: &
     module("attention.tile")?.kernel("attention_dense")?.on(device).call((q, k, v, scale))?.single()
 }
 
-/// Softmax attention of each query over the keys up to its own position.
+/// Softmax attention of each query over the keys up to its own position, counted from the end: q `[B, H, N, D]`, k and v
+/// `[B, G, M, D]`. A query before the first key gets zeros.
 ///
 /// # Errors
 /// As [`vector_add`].
 pub fn attention_causal(q: &Tensor, k: &Tensor, v: &Tensor, scale: f32, device: &Device) -> Result<Tensor> {
-    module("attention.tile")?.kernel("attention_causal")?.on(device).call((q, k, v, scale))?.single()
+    module("masked.tile")?.kernel("attention_causal")?.on(device).call((q, k, v, scale))?.tensor("out")
+}
+
+/// As [`attention_causal`], over the last `window` keys that a query may see, itself among them.
+///
+/// # Errors
+/// As [`vector_add`].
+pub fn attention_window(
+    (q, k, v): (&Tensor, &Tensor, &Tensor),
+    window: i32,
+    scale: f32,
+    device: &Device,
+) -> Result<Tensor> {
+    module("masked.tile")?.kernel("attention_window")?.on(device).call((q, k, v, window, scale))?.tensor("out")
+}
+
+/// Softmax attention of each query over the keys of its own document: `documents` holds the number of each query's and of
+/// each key's, i32, `[B, N]` and `[B, M]`.
+///
+/// # Errors
+/// As [`vector_add`].
+pub fn attention_documents(
+    (q, k, v): (&Tensor, &Tensor, &Tensor),
+    documents: (&Tensor, &Tensor),
+    scale: f32,
+    device: &Device,
+) -> Result<Tensor> {
+    let kernel = module("masked.tile")?.kernel("attention_documents")?.on(device);
+    kernel.call((q, k, v, documents.0, documents.1, scale))?.tensor("out")
 }

@@ -7,6 +7,9 @@ mod modules;
 mod rainfusion;
 
 pub use compare::{Comparison, compare, count_non_finite};
-pub use dense::{attention, attention_causal, attention_dense, layer_norm, matmul, rms_norm, softmax, vector_add};
+pub use dense::{
+    attention, attention_causal, attention_dense, attention_documents, attention_window, layer_norm, matmul, rms_norm,
+    softmax, vector_add,
+};
 pub use modules::{FILES, module};
 pub use rainfusion::{Dialect, Protection, RainFusion, RainFusionOn, RainFusionOutput, Stage, rainfusion};

@@ -9,6 +9,7 @@ use pantile::{Error, Module, Result};
 pub const FILES: &[(&str, &str)] = &[
     ("attention.tile", include_str!("../attention.tile")),
     ("elementwise.tile", include_str!("../elementwise.tile")),
+    ("masked.tile", include_str!("../masked.tile")),
     ("matmul.tile", include_str!("../matmul.tile")),
     ("norm.tile", include_str!("../norm.tile")),
     ("orders.tile", include_str!("../orders.tile")),

@@ -41,7 +41,7 @@ fn attention_by_a_mask() {
 
 #[test]
 fn causal_attention() {
-    let module = shipped("attention.tile");
+    let module = shipped("masked.tile");
     for n in [1, 8, 17, 33] {
         compare(&module, "attention_causal", &attention(Case::new().dtype(DType::F32), n, n, 8));
     }
