@@ -48,9 +48,9 @@ fn walks(body: &str) -> Vec<(bool, bool)> {
 }
 
 fn found(func: &Func) -> Vec<(bool, bool)> {
-    let walk = |inst: &Inst| match &inst.op {
-        Op::For(it) if it.over != Over::Range => Some((it.bounds, it.guard)),
-        _ => None,
+    let walk = |inst: &Inst| {
+        let Op::For(it) = &inst.op else { return None };
+        (it.over != Over::Range).then_some((it.bounds, it.guard))
     };
     func.body.insts.iter().filter_map(walk).collect()
 }

@@ -214,6 +214,7 @@ impl Round<'_> {
             | Op::BlockIndex(_)
             | Op::BlockLen(_)
             | Op::Pos(_)
+            | Op::Valid(_)
             | Op::At(_)
             | Op::OrderAt(_)
             | Op::ArgReduce(..)

@@ -18,6 +18,7 @@ pub(super) struct Interval {
 
 /// Sums that are all at most 0 exactly where a comparison of i64s gives `holds`. `None` for one that is not a conjunction
 /// of such (`!=`), or too large to tell.
+#[allow(clippy::wildcard_enum_match_arm, reason = "no other op compares")]
 pub(super) fn at_most_zero(func: &Func, defs: &Defs, v: Value, holds: bool) -> Option<Vec<Linear>> {
     use BinaryOp::{Eq, Ge, Gt, Le, Lt, Ne};
     let (Op::Binary(op), args) = defs.get(v)? else { return None };

@@ -156,6 +156,7 @@ impl Shorten<'_> {
     }
 
     /// Whether the ranges of both sides of a comparison of integers, one along the walk and the other not, meet as it asks.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "all ops here are comparisons")]
     fn ranges_meet(&mut self, cx: &mut Asked, (value, kept): (Value, bool)) -> Option<Value> {
         use BinaryOp::{And, Eq, Ge, Gt, Le, Lt};
         let (Op::Binary(op), sides) = self.defs.get(value)? else { return None };
@@ -248,6 +249,7 @@ fn is_cheap(op: &Op) -> bool {
         | Op::BlockIndex(_)
         | Op::BlockLen(_)
         | Op::Pos(_)
+        | Op::Valid(_)
         | Op::At(_)
         | Op::OrderAt(_)
         | Op::Unary(_)

@@ -44,9 +44,10 @@ impl Split<'_> {
             self.defs.record_loop(self.func, &inst);
             // Inner loops first, so that copies are of what they have become.
             inst.regions = std::mem::take(&mut inst.regions).into_iter().map(|r| self.region(r)).collect();
-            match inst.op.clone() {
-                Op::For(Loop { over: Over::Walk(dim), .. }) => self.walk(inst, dim, &mut out),
-                _ => out.push(inst),
+            if let Op::For(Loop { over: Over::Walk(dim), .. }) = inst.op {
+                self.walk(inst, dim, &mut out);
+            } else {
+                out.push(inst);
             }
         }
         Region { insts: out, ..region }
