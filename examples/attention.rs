@@ -1,4 +1,4 @@
-//! Block-sparse attention from Rust: a mask made on the host, tensors in the layout that models use, an output in place.
+//! Block-sparse attention from Rust: a mask made on the host, tensors in the layout that models use, outputs in place.
 //! Run it with `cargo run -p pantile-examples --bin attention`.
 
 #![allow(clippy::print_stdout, reason = "a program talks to its user")]
@@ -29,7 +29,9 @@ fn main() -> pantile::Result<()> {
     let scale = 1.0 / (DIM as f32).sqrt();
     let attend = module("attention.tile")?.kernel("attention")?.with("BQ", BLOCK as i64).with("BK", BLOCK as i64);
     let mut out = Tensor::zeros(DType::F32, &[1, TOKENS, HEADS, DIM])?.permute(&[0, 2, 1, 3])?;
-    attend.on(&device).call_into((&q, &k, &v, &keep, scale), vec![Out::Tensor(&mut out)])?;
+    let mut lse = Tensor::zeros(DType::F32, &[1, HEADS, TOKENS])?;
+    let outputs = vec![Out::Tensor(&mut out), Out::Tensor(&mut lse)];
+    attend.on(&device).call_into((&q, &k, &v, &keep, scale), outputs)?;
 
     let all = attention_dense(&q, &k, &v, scale, &device)?;
     println!("kept {:.1} % of the blocks", 100.0 * keep.density());

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use pantile::{Device, TensorFile};
-use pantile_kernels::{RainFusion, RainFusionOn, attention_dense, compare};
+use pantile_kernels::{Budget, RainFusion, RainFusionOn, attention_dense, compare};
 
 fn main() -> pantile::Result<()> {
     // Tokens of the clip "Big Buck Bunny", (c) Blender Foundation, CC BY 3.0: 13 frames of 15×26.
@@ -13,7 +13,7 @@ fn main() -> pantile::Result<()> {
     let (q, k, v) = (file.tensor("q")?, file.tensor("k")?, file.tensor("v")?);
 
     let device = Device::cpu();
-    let options = RainFusion { sparsity: 0.8, ..RainFusion::new([13, 15, 26]) };
+    let options = RainFusion { budget: Budget::sparsity(0.8), ..RainFusion::new([13, 15, 26]) };
     let operator = RainFusionOn::new(&options, &device)?;
     let result = operator.call(&q, &k, &v)?;
     println!("kept {:.1} % of the blocks", 100.0 * result.kept);

@@ -93,17 +93,24 @@ fn rainfusion_copies_nothing_and_is_attention_where_all_is_kept() {
     {
         let n = f * y * x + text;
         let (q, k, v) = (numbers(&[1, 4, n, 8], 1), numbers(&[1, 2, n, 8], 2), numbers(&[1, 2, n, 8], 3));
-        let mut args = vec![shape_of(&q), shape_of(&k), shape_of(&v)];
+        let sparsity = Array::zeros(DType::F64, &[4]);
+        let mut args = vec![shape_of(&q), shape_of(&k), shape_of(&v), shape_of(&sparsity)];
         args.extend([f, y, x, text].map(|n| int(n as i64)));
-        args.extend([real(DType::F64, 0.0), real(DType::F32, 0.5), truth(true)]);
+        args.extend([real(DType::F32, 0.5), truth(false), truth(true)]);
         args.extend((dialect == "paper").then(|| truth(false)));
         args.push(truth(last));
         let plan = planned(&module, &format!("rainfusion_{dialect}"), args, &[("P", 16)]);
-        assert_eq!(labels(&plan), ["block_means", "block_means", "block_scores", "select", "attention"]);
-        assert_eq!(plan.buffers.iter().filter(|b| b.role == Role::Temp).count(), 2, "only the means are temporary");
+        let flags = ["video_heads", "block_kinds", "block_kinds"];
+        let method = ["block_means", "block_means", "block_scores", "select", "attention"];
+        assert_eq!(labels(&plan), [&flags[..], &method].concat());
+        assert_eq!(
+            plan.buffers.iter().filter(|b| b.role == Role::Temp).count(),
+            5,
+            "only flags and means are temporary"
+        );
         let outs = support::execute(
             &plan,
-            &[(0, Arg::Tensor(q.clone())), (1, Arg::Tensor(k.clone())), (2, Arg::Tensor(v.clone()))],
+            &[q.clone(), k.clone(), v.clone(), sparsity].map(Arg::Tensor).into_iter().enumerate().collect::<Vec<_>>(),
         );
         let want = attention(&q, &k, &v, 0.5);
         let worst = floats(&outs[0]).iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
@@ -214,19 +221,19 @@ pipeline p(x: tensor<f32>[M, N]) -> (y: tensor<f32>[M, N]) {
 fn what_does_not_fit_is_refused_by_name() {
     let module = support::shipped("rainfusion.tile");
     let (q, k) = (numbers(&[1, 2, 64, 8], 1), numbers(&[1, 2, 64, 8], 2));
-    let args = |f: i64, sparsity: f64, k: &Array| {
-        let mut args = vec![shape_of(&q), shape_of(k), shape_of(&q)];
+    let args = |f: i64, heads: usize, k: &Array| {
+        let mut args = vec![shape_of(&q), shape_of(k), shape_of(&q), shape_of(&Array::zeros(DType::F64, &[heads]))];
         args.extend([f, 8, 8, 0].map(int));
-        args.extend([real(DType::F64, sparsity), real(DType::F32, 0.5), truth(true)]);
+        args.push(real(DType::F32, 0.5));
         args
     };
     let said = |args| refused(&module, "rainfusion_paper", args).join("; ");
-    assert!(said(args(1, 1.0, &k)).contains("E0603: requirement not met: sparsity"));
-    assert!(said(args(2, 0.5, &k)).contains("E0603: requirement not met: F * Y * X + text"));
+    assert_eq!(said(args(1, 3, &k)), "E0503: `budget` has H = 3 but `q` has H = 2");
+    assert!(said(args(2, 2, &k)).contains("E0603: requirement not met: F * Y * X + text"));
     let short = numbers(&[1, 2, 63, 8], 2);
-    assert_eq!(said(args(1, 0.5, &short)), "E0503: `k` has N = 63 but `q` has N = 64");
+    assert_eq!(said(args(1, 2, &short)), "E0503: `k` has N = 63 but `q` has N = 64");
     let narrow = numbers(&[1, 2, 64, 4], 2);
-    assert_eq!(said(args(1, 0.5, &narrow)), "E0503: `k` has D = 4 but `q` has D = 8");
-    let missing = args(1, 0.5, &k)[..5].to_vec();
-    assert!(said(missing).contains("takes 13 arguments (q, k, v, F, Y, X, text, sparsity"));
+    assert_eq!(said(args(1, 2, &narrow)), "E0503: `k` has D = 4 but `q` has D = 8");
+    let missing = args(1, 2, &k)[..5].to_vec();
+    assert!(said(missing).contains("takes 14 arguments (q, k, v, budget, F, Y, X, text"));
 }

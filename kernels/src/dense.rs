@@ -1,6 +1,6 @@
 //! The shipped kernels apart from RainFusion, as typed functions. What they compute is written in the `.tile` files.
 
-use pantile::{Device, Mask, Result, Tensor};
+use pantile::{Device, Mask, Outputs, Result, Tensor};
 
 use crate::module;
 
@@ -44,20 +44,43 @@ pub fn rms_norm(x: &Tensor, weight: &Tensor, eps: f32, device: &Device) -> Resul
     module("norm.tile")?.kernel("rms_norm")?.on(device).call((x, weight, eps))?.single()
 }
 
+/// What attention gives.
+#[derive(Clone, Debug)]
+pub struct AttentionOutput {
+    /// The output, as q in shape and dtype; zero where a row keeps nothing.
+    pub out: Tensor,
+    /// The natural logarithm of each row's sum of exp(logit), f32 `[B, H, N]`; -inf where a row keeps nothing.
+    pub lse: Tensor,
+}
+
 /// Softmax attention over the block pairs that `keep` holds, blocks of `block` tokens: q `[B, H, N, D]`, k and v
 /// `[B, G, M, D]`, keep `[B, H, ⌈N ÷ block⌉, ⌈M ÷ block⌉]`.
 ///
 /// # Errors
 /// As [`vector_add`].
 pub fn attention(
-    (q, k, v): (&Tensor, &Tensor, &Tensor),
+    qkv: (&Tensor, &Tensor, &Tensor),
     keep: &Mask,
     block: usize,
     scale: f32,
     device: &Device,
 ) -> Result<Tensor> {
+    attention_lse(qkv, keep, block, scale, device).map(|result| result.out)
+}
+
+/// The same with its log-sum-exp.
+///
+/// # Errors
+/// As [`vector_add`].
+pub fn attention_lse(
+    (q, k, v): (&Tensor, &Tensor, &Tensor),
+    keep: &Mask,
+    block: usize,
+    scale: f32,
+    device: &Device,
+) -> Result<AttentionOutput> {
     let kernel = module("attention.tile")?.kernel("attention")?.with("BQ", block as i64).with("BK", block as i64);
-    kernel.on(device).call((q, k, v, keep, scale))?.single()
+    with_lse(&kernel.on(device).call((q, k, v, keep, scale))?)
 }
 
 /// Softmax attention over all keys: q `[B, H, N, D]`, k and v `[B, G, M, D]`.
@@ -65,7 +88,19 @@ pub fn attention(
 /// # Errors
 /// As [`vector_add`].
 pub fn attention_dense(q: &Tensor, k: &Tensor, v: &Tensor, scale: f32, device: &Device) -> Result<Tensor> {
-    module("attention.tile")?.kernel("attention_dense")?.on(device).call((q, k, v, scale))?.single()
+    attention_dense_lse(q, k, v, scale, device).map(|result| result.out)
+}
+
+/// The same with its log-sum-exp.
+///
+/// # Errors
+/// As [`vector_add`].
+pub fn attention_dense_lse(q: &Tensor, k: &Tensor, v: &Tensor, scale: f32, device: &Device) -> Result<AttentionOutput> {
+    with_lse(&module("attention.tile")?.kernel("attention_dense")?.on(device).call((q, k, v, scale))?)
+}
+
+fn with_lse(outputs: &Outputs) -> Result<AttentionOutput> {
+    Ok(AttentionOutput { out: outputs.tensor("out")?, lse: outputs.tensor("lse")? })
 }
 
 /// Softmax attention of each query over the keys up to its own position, counted from the end: q `[B, H, N, D]`, k and v

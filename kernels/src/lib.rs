@@ -8,8 +8,11 @@ mod rainfusion;
 
 pub use compare::{Comparison, compare, count_non_finite};
 pub use dense::{
-    attention, attention_causal, attention_dense, attention_documents, attention_window, layer_norm, matmul, rms_norm,
-    softmax, vector_add,
+    AttentionOutput, attention, attention_causal, attention_dense, attention_dense_lse, attention_documents,
+    attention_lse, attention_window, layer_norm, matmul, rms_norm, softmax, vector_add,
 };
 pub use modules::{FILES, module};
-pub use rainfusion::{Dialect, Protection, RainFusion, RainFusionOn, RainFusionOutput, Stage, rainfusion};
+pub use rainfusion::{
+    Budget, Order, Protection, RainFusion, RainFusionOn, RainFusionOutput, Schedule, Scheduled, ScheduledOutput,
+    Sequence, Stage, Step, rainfusion,
+};

@@ -14,6 +14,7 @@ pub const FILES: &[(&str, &str)] = &[
     ("norm.tile", include_str!("../norm.tile")),
     ("orders.tile", include_str!("../orders.tile")),
     ("rainfusion.tile", include_str!("../rainfusion.tile")),
+    ("windows.tile", include_str!("../windows.tile")),
 ];
 
 /// A shipped file as a module.

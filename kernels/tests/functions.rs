@@ -2,7 +2,7 @@
 
 use pantile::{DType, Device, Mask, Result, Tensor};
 use pantile_kernels::{
-    Dialect, Protection, RainFusion, attention, attention_causal, attention_dense, compare, layer_norm, matmul,
+    Budget, Order, Protection, RainFusion, attention, attention_causal, attention_dense, compare, layer_norm, matmul,
     rainfusion, rms_norm, softmax, vector_add,
 };
 
@@ -90,9 +90,10 @@ const WALKS: &[([usize; 3], usize, bool, bool, bool)] = &[
 fn protected_tokens_see_and_are_seen_by_all() {
     for &(grid, text, text_last, paper, lone_last) in WALKS {
         let tokens = grid.iter().product::<usize>() + text;
-        let dialect = if paper { Dialect::Paper } else { Dialect::Mindie };
+        let order = if paper { Order::Paper } else { Order::Mindie };
         let base = RainFusion::new(grid);
-        let options = RainFusion { text, text_last, dialect, lone_last, sparsity: 0.9, block: 32, ..base };
+        let options =
+            RainFusion { text, text_last, order, lone_last, budget: Budget::sparsity(0.9), block: 32, ..base };
         let [q, k, v] = [1, 2, 3].map(|seed| noise(seed, &[1, 2, tokens, 8]));
         let name = format!("{grid:?} + {text}");
         agree(&name, 1e-4, |on| rainfusion(&q, &k, &v, &options, on).map(|r| r.out));
@@ -115,7 +116,7 @@ fn protected_tokens_see_and_are_seen_by_all() {
 #[test]
 fn keeping_all_is_dense_attention() {
     let [q, k, v] = [1, 2, 3].map(|seed| noise(seed, &[1, 2, 264, 8]));
-    let options = RainFusion { sparsity: 0.0, block: 32, ..RainFusion::new([3, 11, 8]) };
+    let options = RainFusion { budget: Budget::sparsity(0.0), block: 32, ..RainFusion::new([3, 11, 8]) };
     let result = rainfusion(&q, &k, &v, &options, &Device::cpu()).expect("a result");
     let dense = attention_dense(&q, &k, &v, options.scale(8), &Device::cpu()).expect("dense");
     assert_eq!(result.kept, 1.0);

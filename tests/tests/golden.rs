@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use pantile::{DType, Device, Tensor, TensorFile};
-use pantile_kernels::{Dialect, RainFusion, RainFusionOn, RainFusionOutput, compare};
+use pantile_kernels::{Budget, Order, RainFusion, RainFusionOn, RainFusionOutput, compare};
 
 /// How near a score may be to its row's threshold, relative to it, for the mask to differ there.
 const TIE: f32 = 1e-6;
@@ -33,13 +33,13 @@ fn options(metadata: &BTreeMap<String, String>) -> RainFusion {
     RainFusion {
         text: number("text") as usize,
         text_last: false,
-        dialect: match metadata.get("dialect").map(String::as_str) {
-            Some("paper") => Dialect::Paper,
-            Some("mindie") | None => Dialect::Mindie,
+        order: match metadata.get("dialect").map(String::as_str) {
+            Some("paper") => Order::Paper,
+            Some("mindie") | None => Order::Mindie,
             Some(other) => panic!("dialect {other}"),
         },
         compat: true,
-        sparsity: number("sparsity"),
+        budget: Budget::sparsity(number("sparsity")),
         block: number("block") as usize,
         sink: Some(number("first_frame_sink") == 1.0),
         scale: Some(number("scale") as f32),
@@ -75,7 +75,7 @@ fn mask_ties(golden: &Golden, output: &RainFusionOutput) -> Result<usize, String
     let want = want.to_vec::<u8>().expect("bytes");
     let got = output.mask.to_bools();
     let scores = golden.file.tensor("score").and_then(|t| t.to_vec::<f32>()).expect("scores");
-    let budget = (columns as f64 * (1.0 - golden.options.sparsity)).ceil() as usize;
+    let budget = (columns as f64 * (1.0 - golden.options.budget.values()[0])).ceil() as usize;
     let mut ties = 0;
     for (row, scores) in scores.chunks(columns).enumerate() {
         let mut sorted = scores.to_vec();

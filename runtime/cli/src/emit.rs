@@ -21,7 +21,7 @@ use crate::{plan, screen};
   pantile emit kernels/attention.tile attention --timings
   pantile emit kernels/rainfusion.tile rainfusion_paper --stage plan \\
       --shape B=1,H=2,G=2,N=5070,D=64 --const F=13 --const Y=15 --const X=26 \\
-      --const text=0 --const sparsity=0.8 --const scale=0.125")]
+      --const text=0 --const scale=0.125")]
 pub(crate) struct Options {
     /// The source file.
     file: PathBuf,

@@ -15,7 +15,7 @@ use crate::{plan, screen};
 #[command(after_help = "Examples:\n  pantile explain E0201\n  pantile explain --list
   pantile explain kernels/rainfusion.tile rainfusion_paper --plan \\
       --shape B=1,H=2,G=2,N=5070,D=64 --const F=13 --const Y=15 --const X=26 \\
-      --const text=0 --const sparsity=0.8 --const scale=0.125")]
+      --const text=0 --const scale=0.125")]
 pub(crate) struct Options {
     /// The code, as in `error[E0201]`; with `--plan`, a source file.
     #[arg(required_unless_present = "list")]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use clap::ValueEnum;
 use pantile::{Backend, DType, Device, Tensor, TensorFile, write_tensors};
 use pantile_kernels::{
-    Comparison, Dialect, RainFusion, RainFusionOn, RainFusionOutput, attention_dense, compare, count_non_finite,
+    Budget, Comparison, Order, RainFusion, RainFusionOn, RainFusionOutput, attention_dense, compare, count_non_finite,
 };
 
 use crate::failure::{Failure, Outcome, input};
@@ -201,12 +201,12 @@ fn configure(options: &Options, file: &TensorFile) -> Result<RainFusion, Failure
     Ok(RainFusion {
         text,
         text_last: options.text_last,
-        dialect: match options.dialect {
-            DialectName::Paper => Dialect::Paper,
-            DialectName::Mindie => Dialect::Mindie,
+        order: match options.dialect {
+            DialectName::Paper => Order::Paper,
+            DialectName::Mindie => Order::Mindie,
         },
         compat: options.compat,
-        sparsity: options.sparsity,
+        budget: Budget::sparsity(options.sparsity),
         block: options.block,
         sink: options.sink.map(|s| s == Switch::On),
         scale: options.scale,
@@ -238,12 +238,7 @@ fn warn_non_finite(tensors: [(&str, &Tensor); 3]) -> Outcome {
         let (nan, infinite) = count_non_finite(tensor)?;
         if nan + infinite > 0 {
             screen::warn(&format!(
-                "`{name}` holds {nan} NaN and {infinite} infinite values; {}",
-                if name == "v" {
-                    "they reach every row that keeps their block"
-                } else {
-                    "a row whose scores are not numbers comes out as zero"
-                }
+                "`{name}` holds {nan} NaN and {infinite} infinite values; rows that they reach come out as NaN or infinite"
             ));
         }
     }
@@ -340,10 +335,10 @@ fn summary(config: &RainFusion, measured: &Measured, q: &Tensor, source: &str, d
             device.name()
         ),
         format!(
-            "method   {} dialect{}, sparsity {}, blocks of {}, {sink}",
-            config.dialect.name(),
+            "method   {} order{}, {}, blocks of {}, {sink}",
+            config.order,
             if config.compat { " as in the reference" } else { "" },
-            config.sparsity,
+            config.budget,
             config.block
         ),
         format!(
@@ -401,8 +396,8 @@ fn write(path: &Path, config: &RainFusion, output: &RainFusionOutput, layout: La
         ("layout", layout.to_owned()),
         ("grid", format!("{f},{y},{x}")),
         ("text", config.text.to_string()),
-        ("dialect", config.dialect.name().to_owned()),
-        ("sparsity", config.sparsity.to_string()),
+        ("dialect", config.order.to_string()),
+        (config.budget.name(), config.budget.values().iter().map(f64::to_string).collect::<Vec<_>>().join(",")),
         ("block", config.block.to_string()),
         ("kept", format!("{:.4}", output.kept)),
     ];

@@ -80,10 +80,10 @@ fn selection() {
     for (nq, nk) in [(1, 1), (16, 16), (17, 9), (5, 40)] {
         let case =
             Case::new().extents(&[("B", 1), ("H", 2), ("G", 1), ("NQ", nq), ("NK", nk), ("D", 16), ("N", nq * 4)]);
-        let case = case.scalar("scale", Scalar::Float(0.25)).scalar("n", Scalar::Int(3));
-        let case = case.scalar("first_free", Scalar::Int(1)).scalar("end_free", Scalar::Int(nq - 1));
-        compare(&module, "block_scores", &case);
-        compare(&module, "select", &case);
+        let case = case.scalar("scale", Scalar::Float(0.25));
+        for kernel in ["block_scores", "select", "select_mass"] {
+            compare(&module, kernel, &case);
+        }
         compare(&module, "block_means", &case.clone().dtype(DType::F16).ints(&[("P", 4)]));
     }
 }
