@@ -12,7 +12,7 @@ use pantile_diag::SourceMap;
 
 use crate::device::{Progress, ProgressHook};
 use crate::executable::{Executable, line};
-use crate::launch::{Operand, grid_sizes, instance};
+use crate::launch::{Call, Operand, grid_sizes, instance};
 use crate::storage::Storage;
 use crate::{Device, Error, Result};
 
@@ -20,7 +20,7 @@ use crate::{Device, Error, Result};
 const LARGEST_CHUNK: u64 = 256;
 
 /// The worker pool: as many threads as `PANTILE_THREADS` says, else as there are cores.
-fn pool() -> Option<&'static rayon::ThreadPool> {
+pub(crate) fn pool() -> Option<&'static rayon::ThreadPool> {
     static POOL: OnceLock<Option<rayon::ThreadPool>> = OnceLock::new();
     let build = || {
         let wanted = wanted_threads().unwrap_or(0);
@@ -50,58 +50,70 @@ thread_local! {
     static ARENA: RefCell<Option<Storage>> = const { RefCell::new(None) };
 }
 
-/// Runs all instances of a launch.
+/// Runs all instances of the calls of a launch: one queue holds the cells of all their grids.
 pub(crate) fn run(
     executable: &Executable,
     kernel: &Kernel,
     device: &Device,
-    extents: &[i64],
-    operands: &mut [Operand<'_>],
+    calls: &mut [Call<'_>],
     sources: &SourceMap,
 ) -> Result<()> {
     let func = &executable.func;
-    let sizes = grid_sizes(func, extents)?;
-    let args: Vec<Arg> = operands.iter_mut().map(|o| argument(o)).collect::<Result<_>>()?;
-    let launch = Launch { args: &args, extents, tables: &executable.tables, orders: &executable.orders };
+    let mut parts = calls.iter_mut().map(|call| part(executable, kernel, call, sources)).collect::<Result<Vec<_>>>()?;
+    let total: u64 = parts.iter().map(|part| part.total).sum();
+    let chunk = (total / (threads() as u64 * 16)).clamp(1, LARGEST_CHUNK);
+    let mut tickets = 0;
+    for part in &mut parts {
+        // Cells that are next to each other in an order need not be neighbours.
+        part.chunk = if part.order.is_some() { 1 } else { chunk };
+        part.first = tickets;
+        tickets += part.total.div_ceil(part.chunk);
+    }
+    let work = Work {
+        kernel,
+        arena: parts.iter().map(|part| kernel.arena_bytes(&part.words)).max().unwrap_or(0),
+        parts,
+        total,
+        tickets,
+        next: AtomicU64::new(0),
+        done: AtomicU64::new(0),
+        fault: OnceLock::new(),
+        name: &func.name,
+        progress: device.progress.as_ref(),
+    };
+    work.run()?;
+    // The operands' memory is borrowed for as long as compiled code may touch it.
+    let _ = calls;
+    match work.fault.get() {
+        None => Ok(()),
+        Some(fault) => {
+            let part = &work.parts[fault.part];
+            let (message, span) = kernel.fault(&part.words, fault.site - 1);
+            let instance = instance(fault.cell, &part.sizes);
+            Err(Error::Fault { kernel: func.name.clone(), instance, message, line: line(sources, span) })
+        }
+    }
+}
+
+/// A call made ready: its words, and the order of its cells.
+fn part(executable: &Executable, kernel: &Kernel, call: &mut Call<'_>, sources: &SourceMap) -> Result<Part> {
+    let func = &executable.func;
+    let sizes = grid_sizes(func, call.extents)?;
+    let args: Vec<Arg> = call.operands.iter_mut().map(|o| argument(o)).collect::<Result<_>>()?;
+    let launch = Launch { args: &args, extents: call.extents, tables: &executable.tables, orders: &executable.orders };
     let words = kernel.words(&launch).map_err(|limit| Error::Limit {
         kernel: func.name.clone(),
         message: limit.message,
         line: line(sources, limit.span),
     })?;
-    let order = executable.balance.as_ref().and_then(|balance| match &operands[balance.mask.index()] {
+    let order = executable.balance.as_ref().and_then(|balance| match &call.operands[balance.mask.index()] {
         Operand::Mask(mask) => {
             let rows = mask.shape().split_last().map_or(&[][..], |(_, rows)| rows);
             Some(balance.order(&sizes, rows, mask.counts()))
         }
         Operand::Scalar(..) | Operand::In(_) | Operand::Out(_) | Operand::MaskOut(_) => None,
     });
-    let total: u64 = sizes.iter().product();
-    // Cells that are next to each other in an order need not be neighbours.
-    let chunk = if order.is_some() { 1 } else { (total / (threads() as u64 * 16)).clamp(1, LARGEST_CHUNK) };
-    let work = Work {
-        kernel,
-        words: &words,
-        order,
-        total,
-        chunk,
-        next: AtomicU64::new(0),
-        done: AtomicU64::new(0),
-        fault: AtomicU64::new(0),
-        fault_cell: AtomicU64::new(0),
-        name: &func.name,
-        progress: device.progress.as_ref(),
-    };
-    work.run()?;
-    // The operands' memory is borrowed for as long as compiled code may touch it.
-    let _ = operands;
-    match work.fault.into_inner() {
-        0 => Ok(()),
-        site => {
-            let (message, span) = kernel.fault(&words, site - 1);
-            let instance = instance(work.fault_cell.into_inner(), &sizes);
-            Err(Error::Fault { kernel: func.name.clone(), instance, message, line: line(sources, span) })
-        }
-    }
+    Ok(Part { words, order, total: sizes.iter().product(), sizes, chunk: 1, first: 0 })
 }
 
 /// Where an operand lies. Outputs must be the only owners of their memory.
@@ -131,19 +143,40 @@ fn mask_argument(mask: &crate::Mask) -> Arg {
     Arg::Mask { bits: mask.bits.pointer(), count: mask.count.pointer().cast(), list: mask.list.pointer().cast() }
 }
 
-/// The instances of one launch, shared by the workers.
-struct Work<'a> {
-    kernel: &'a Kernel,
-    words: &'a [u64],
+/// The cells of one call.
+struct Part {
+    words: Vec<u64>,
+    /// The number of instances along each grid axis.
+    sizes: Vec<u64>,
     /// The order in which cells start, if it is not their own.
     order: Option<Vec<u64>>,
     total: u64,
+    /// How many cells go with a ticket.
     chunk: u64,
+    /// The first of its tickets.
+    first: u64,
+}
+
+/// The first thing that went wrong.
+#[derive(Clone, Copy)]
+struct Fault {
+    part: usize,
+    cell: u64,
+    /// The fault's site + 1.
+    site: u64,
+}
+
+/// The instances of one launch, shared by the workers. A ticket stands for some cells of one part.
+struct Work<'a> {
+    kernel: &'a Kernel,
+    parts: Vec<Part>,
+    /// The bytes of arena that a worker needs.
+    arena: usize,
+    total: u64,
+    tickets: u64,
     next: AtomicU64,
     done: AtomicU64,
-    /// The first fault's site + 1.
-    fault: AtomicU64,
-    fault_cell: AtomicU64,
+    fault: OnceLock<Fault>,
     name: &'a str,
     progress: Option<&'a ProgressHook>,
 }
@@ -156,27 +189,30 @@ impl Work<'_> {
         }
     }
 
-    /// What each worker does: takes chunks until there are none.
+    /// What each worker does: takes tickets until there are none.
     fn work(&self) -> Result<()> {
-        let bytes = self.kernel.arena_bytes(self.words);
+        let bytes = self.arena;
         // Taken, not borrowed: a progress hook may launch kernels of its own.
         let arena = ARENA.take().filter(|arena| arena.len() >= bytes).or_else(|| Storage::zeroed(bytes));
         let what = || format!("the arena of `{}`", self.name);
         let mut arena = arena.ok_or_else(|| Error::Memory { what: what(), bytes })?;
-        let mut first = self.take();
-        while first < self.total && self.fault.load(Ordering::Relaxed) == 0 {
-            let count = self.chunk.min(self.total - first);
-            let start = self.order.as_ref().map_or(first, |order| order[first as usize]);
-            self.cells(&mut arena, start, count);
+        let mut ticket = self.take();
+        while ticket < self.tickets && self.fault.get().is_none() {
+            let at = self.parts.partition_point(|part| part.first <= ticket) - 1;
+            let part = &self.parts[at];
+            let first = (ticket - part.first) * part.chunk;
+            let count = part.chunk.min(part.total - first);
+            let start = part.order.as_ref().map_or(first, |order| order[first as usize]);
+            self.cells(&mut arena, at, start, count);
             self.tell(count);
-            first = self.take();
+            ticket = self.take();
         }
         ARENA.set(Some(arena));
         Ok(())
     }
 
     fn take(&self) -> u64 {
-        self.next.fetch_add(self.chunk, Ordering::Relaxed)
+        self.next.fetch_add(1, Ordering::Relaxed)
     }
 
     fn tell(&self, count: u64) {
@@ -187,23 +223,23 @@ impl Work<'_> {
     }
 
     /// Runs cells; after a fault it runs them one by one, to know which one it was.
-    fn cells(&self, arena: &mut Storage, start: u64, count: u64) {
-        if self.call(arena, start, count) == 0 {
+    fn cells(&self, arena: &mut Storage, part: usize, start: u64, count: u64) {
+        let words = &self.parts[part].words;
+        if self.call(arena, words, start, count) == 0 {
             return;
         }
-        let found = (start..start + count).map(|cell| (cell, self.call(arena, cell, 1))).find(|(_, site)| *site != 0);
-        if let Some((cell, site)) = found
-            && self.fault.compare_exchange(0, site, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-        {
-            self.fault_cell.store(cell, Ordering::Relaxed);
+        let each = (start..start + count).map(|cell| (cell, self.call(arena, words, cell, 1)));
+        if let Some((cell, site)) = each.into_iter().find(|(_, site)| *site != 0) {
+            // Of several workers' faults the first is told.
+            let _ = self.fault.set(Fault { part, cell, site });
         }
     }
 
-    fn call(&self, arena: &mut Storage, first: u64, count: u64) -> u64 {
+    fn call(&self, arena: &mut Storage, words: &[u64], first: u64, count: u64) -> u64 {
         // SAFETY: the words were packed by this kernel for operands that `launch.rs` checked against its parameters and
         // that `run` borrows until all workers are done; tables come from the function's own orders, whose elements were
         // checked against the extents; the arena is this thread's, large enough and 64-byte aligned; `first + count` is
         // at most the number of cells.
-        unsafe { self.kernel.run(self.words, arena.bytes_mut().as_mut_ptr(), first, count) }
+        unsafe { self.kernel.run(words, arena.bytes_mut().as_mut_ptr(), first, count) }
     }
 }

@@ -8,7 +8,7 @@ use pantile_ir::{BlockTable, Func, Order, OrderBody, one_to_one};
 
 use crate::balance::Balance;
 use crate::device::Backend;
-use crate::launch::Operand;
+use crate::launch::{Call, Operand};
 use crate::{Device, Error, Result, cpu, interp};
 
 /// A kernel that a device can run.
@@ -84,7 +84,8 @@ impl Device {
         let func = Arc::new(fill.clone());
         let extents: Vec<i64> = func.extents.iter().map(|e| e.known.unwrap_or(order.len)).collect();
         let mut table = crate::Tensor::zeros(pantile_ir::DType::I32, &[len])?;
-        self.prepare(&func, sources)?.run(self, &extents, &mut [Operand::Out(&mut table)], sources)?;
+        let operands = vec![Operand::Out(&mut table)];
+        self.prepare(&func, sources)?.run(self, &mut [Call { extents: &extents, operands }], sources)?;
         let table = table.to_vec::<i32>()?;
         check_order(order, &table).map_err(refuse)?;
         Ok(table)
@@ -124,18 +125,12 @@ pub(crate) fn line(sources: &SourceMap, span: Span) -> Option<String> {
 }
 
 impl Executable {
-    /// Runs it. The operands have been checked against the function's parameters.
-    pub(crate) fn run(
-        &self,
-        device: &Device,
-        extents: &[i64],
-        operands: &mut [Operand<'_>],
-        sources: &SourceMap,
-    ) -> Result<()> {
-        self.check_walks(extents)?;
+    /// Runs calls in one launch. Their operands have been checked against the function's parameters.
+    pub(crate) fn run(&self, device: &Device, calls: &mut [Call<'_>], sources: &SourceMap) -> Result<()> {
+        calls.iter().try_for_each(|call| self.check_walks(call.extents))?;
         match &self.code {
-            Code::Cpu(kernel) => cpu::run(self, kernel, device, extents, operands, sources),
-            Code::Interp => interp::run(self, device, extents, operands, sources),
+            Code::Cpu(kernel) => cpu::run(self, kernel, device, calls, sources),
+            Code::Interp => interp::run(self, device, calls, sources),
         }
     }
 

@@ -7,36 +7,37 @@ use pantile_interp::{Arg, Array, Hooks, MaskArray, Options, run_with};
 
 use crate::device::Progress;
 use crate::executable::{Executable, line};
-use crate::launch::{Operand, grid_sizes};
+use crate::launch::{Call, Operand, grid_sizes};
 use crate::{Device, Error, Mask, Result, Tensor};
 
-/// Runs all instances of a launch.
-pub(crate) fn run(
-    executable: &Executable,
-    device: &Device,
-    extents: &[i64],
-    operands: &mut [Operand<'_>],
-    sources: &SourceMap,
-) -> Result<()> {
+/// Runs all instances of the calls of a launch, one call after another.
+pub(crate) fn run(executable: &Executable, device: &Device, calls: &mut [Call<'_>], sources: &SourceMap) -> Result<()> {
     let func = &executable.func;
-    grid_sizes(func, extents)?;
-    let mut args: Vec<Arg> = operands.iter().map(argument).collect::<Result<_>>()?;
+    let cells = |call: &Call<'_>| Ok(grid_sizes(func, call.extents)?.iter().product::<u64>());
+    let cells = calls.iter().map(cells).collect::<Result<Vec<u64>>>()?;
     let orders: Vec<Vec<i32>> = executable.orders.iter().map(|o| o.to_vec()).collect();
     let options = Options { checks: device.checks, races: false };
     let print = |text: &str| drop(writeln!(std::io::stdout(), "{text}"));
-    let progress = |done, total| {
-        if let Some(hook) = &device.progress {
-            hook(Progress { kernel: &func.name, done, total });
-        }
-    };
-    let hooks = Hooks { print: Some(&print), progress: Some(&progress) };
-    run_with(func, extents, &orders, &mut args, options, hooks).map_err(|fault| Error::Fault {
-        kernel: func.name.clone(),
-        instance: fault.instance,
-        message: fault.message,
-        line: line(sources, fault.span),
-    })?;
-    operands.iter_mut().zip(&args).try_for_each(|(operand, arg)| store(operand, arg))
+    let all: u64 = cells.iter().sum();
+    let mut before = 0;
+    for (call, cells) in calls.iter_mut().zip(cells) {
+        let mut args: Vec<Arg> = call.operands.iter().map(argument).collect::<Result<_>>()?;
+        let progress = |done, _| {
+            if let Some(hook) = &device.progress {
+                hook(Progress { kernel: &func.name, done: before + done, total: all });
+            }
+        };
+        let hooks = Hooks { print: Some(&print), progress: Some(&progress) };
+        run_with(func, call.extents, &orders, &mut args, options, hooks).map_err(|fault| Error::Fault {
+            kernel: func.name.clone(),
+            instance: fault.instance,
+            message: fault.message,
+            line: line(sources, fault.span),
+        })?;
+        call.operands.iter_mut().zip(&args).try_for_each(|(operand, arg)| store(operand, arg))?;
+        before += cells;
+    }
+    Ok(())
 }
 
 fn argument(operand: &Operand<'_>) -> Result<Arg> {
@@ -61,10 +62,7 @@ fn mask_array(mask: &Mask) -> Arg {
 fn store(operand: &mut Operand<'_>, arg: &Arg) -> Result<()> {
     match (operand, arg) {
         (Operand::Out(tensor), Arg::Tensor(array)) => tensor.fill_from(&array.to_bytes()),
-        (Operand::MaskOut(mask), Arg::Mask(array)) => {
-            **mask = Mask::from_bools(&array.shape, &array.bits)?;
-            Ok(())
-        }
+        (Operand::MaskOut(mask), Arg::Mask(array)) => mask.fill(&array.bits),
         (
             Operand::Scalar(..) | Operand::In(_) | Operand::Out(_) | Operand::Mask(_) | Operand::MaskOut(_),
             Arg::Scalar(_) | Arg::Tensor(_) | Arg::Mask(_),

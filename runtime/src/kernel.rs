@@ -9,7 +9,7 @@ use pantile_compiler::{Bindings, ParamInfo, Signature};
 use pantile_ir::DType;
 
 use crate::executable::Executable;
-use crate::launch::{Out, Output, bind_outputs, check, extents_of, fits, operands, verify, writes_nothing};
+use crate::launch::{Call, Out, Output, bind_outputs, check, extents_of, fits, operands, verify, writes_nothing};
 use crate::module::Loaded;
 use crate::{Arg, Args, Device, Error, Mask, Result, Tensor};
 
@@ -127,12 +127,12 @@ impl KernelOn {
         let executable = self.executable(&checked.inferred.bindings)?;
         let func = &executable.func;
         let extents = extents_of(func, &checked.inferred.bindings)?;
-        let mut operands = operands(func, &self.kernel.signature, args, &checked.scalars, outs)?;
+        let operands = operands(func, &self.kernel.signature, args, &checked.scalars, outs)?;
         verify(func, &extents, &operands)?;
         if writes_nothing(&operands) && !self.device.checks {
             return Ok(());
         }
-        executable.run(&self.device, &extents, &mut operands, &self.kernel.loaded.sources)
+        executable.run(&self.device, &mut [Call { extents: &extents, operands }], &self.kernel.loaded.sources)
     }
 
     fn executable(&self, bindings: &Bindings) -> Result<Arc<Executable>> {

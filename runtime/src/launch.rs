@@ -22,6 +22,14 @@ pub(crate) enum Operand<'a> {
     MaskOut(&'a mut Mask),
 }
 
+/// One call of a kernel, checked against its parameters. A launch runs one or more.
+pub(crate) struct Call<'a> {
+    /// One a row of the function's extents.
+    pub(crate) extents: &'a [i64],
+    /// One a parameter.
+    pub(crate) operands: Vec<Operand<'a>>,
+}
+
 /// An output given by the caller.
 #[derive(Debug)]
 pub enum Out<'a> {

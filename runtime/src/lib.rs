@@ -2,23 +2,27 @@
 
 mod argument;
 mod balance;
+mod buffers;
 mod cache;
 mod cpu;
 mod device;
 mod element;
 mod error;
 mod executable;
+mod gather;
 mod interp;
 mod kernel;
 mod launch;
 mod mask;
 mod module;
 mod pipeline;
+mod recent;
 mod safetensors;
 mod storage;
 mod tensor;
 
 pub use argument::{Arg, Args, ToArg};
+pub use buffers::Usage;
 pub use device::{Backend, Device, Progress, ProgressHook};
 pub use element::Element;
 pub use error::{Error, Result, SourceError};

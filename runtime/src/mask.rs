@@ -3,6 +3,7 @@
 
 use pantile_ir::DType;
 
+use crate::storage::Storage;
 use crate::{Error, Result, Tensor};
 
 /// A mask over blocks, shape `[rows…, columns]`. Its lists are valid by construction: ascending, in range, as long as
@@ -21,12 +22,7 @@ impl Mask {
     /// # Errors
     /// If the shape has no axis, is too large, or its last axis has more than 2³¹ − 1 columns.
     pub fn empty(shape: &[usize]) -> Result<Self> {
-        let Some((&columns, rows)) = shape.split_last() else {
-            return Err(Error::Mask("it needs at least one axis".into()));
-        };
-        if i32::try_from(columns).is_err() {
-            return Err(Error::Mask(format!("{columns} columns are too many to be listed")));
-        }
+        let rows = rows(shape)?;
         Ok(Self {
             shape: shape.to_vec(),
             bits: Tensor::zeros(DType::U8, shape)?,
@@ -35,20 +31,69 @@ impl Mask {
         })
     }
 
+    /// Nothing kept, over memory that is large enough: for bits, counts and lists.
+    ///
+    /// # Errors
+    /// As [`Mask::empty`], or if the memory is too small.
+    pub(crate) fn over(shape: &[usize], [bits, count, list]: [Storage; 3]) -> Result<Self> {
+        let rows = rows(shape)?;
+        let mut mask = Self {
+            shape: shape.to_vec(),
+            bits: Tensor::over(bits, DType::U8, shape)?,
+            count: Tensor::over(count, DType::I32, rows)?,
+            list: Tensor::over(list, DType::I32, shape)?,
+        };
+        mask.clear()?;
+        Ok(mask)
+    }
+
+    /// Its memory, what of it no other mask shares: bits, counts and lists.
+    pub(crate) fn into_storage(self) -> [Option<Storage>; 3] {
+        [self.bits, self.count, self.list].map(Tensor::into_storage)
+    }
+
+    fn clear(&mut self) -> Result<()> {
+        for part in [&mut self.bits, &mut self.count, &mut self.list] {
+            let bytes = part.len() * part.dtype().bytes();
+            part.unshared("an output mask")?[..bytes].fill(0);
+        }
+        Ok(())
+    }
+
+    /// Keeps what is true, in its own memory.
+    ///
+    /// # Errors
+    /// If others share its memory, or there are not as many bools as blocks.
+    pub(crate) fn fill(&mut self, keep: &[bool]) -> Result<()> {
+        if keep.len() != self.bits.len() {
+            let want = self.bits.len();
+            let shape = &self.shape;
+            return Err(Error::Mask(format!("shape {shape:?} has {want} blocks, but {} bools are given", keep.len())));
+        }
+        self.clear()?;
+        for (row, keep) in keep.chunks_exact(self.columns().max(1)).enumerate() {
+            self.set_row(row, keep.iter().enumerate().filter(|(_, k)| **k).map(|(c, _)| c));
+        }
+        Ok(())
+    }
+
+    /// What another mask of the same shape keeps.
+    ///
+    /// # Errors
+    /// If the shapes differ, or others share its memory.
+    pub(crate) fn copy_from(&mut self, from: &Mask) -> Result<()> {
+        self.bits.copy_from(&from.bits)?;
+        self.count.copy_from(&from.count)?;
+        self.list.copy_from(&from.list)
+    }
+
     /// From one bool a block, row-major.
     ///
     /// # Errors
     /// As [`Mask::empty`], or if there are not as many bools as the shape says.
     pub fn from_bools(shape: &[usize], keep: &[bool]) -> Result<Self> {
         let mut mask = Self::empty(shape)?;
-        if keep.len() != mask.bits.len() {
-            let want = mask.bits.len();
-            return Err(Error::Mask(format!("shape {shape:?} has {want} blocks, but {} bools are given", keep.len())));
-        }
-        let columns = mask.columns();
-        for (row, keep) in keep.chunks_exact(columns.max(1)).enumerate() {
-            mask.set_row(row, keep.iter().enumerate().filter(|(_, k)| **k).map(|(c, _)| c));
-        }
+        mask.fill(keep)?;
         Ok(mask)
     }
 
@@ -132,6 +177,17 @@ impl Mask {
     pub fn to_bools(&self) -> Vec<bool> {
         self.bits.as_slice::<u8>().unwrap_or_default().iter().map(|b| *b != 0).collect()
     }
+}
+
+/// The shape without the listed axis, if it can be a mask's.
+fn rows(shape: &[usize]) -> Result<&[usize]> {
+    let Some((&columns, rows)) = shape.split_last() else {
+        return Err(Error::Mask("it needs at least one axis".into()));
+    };
+    if i32::try_from(columns).is_err() {
+        return Err(Error::Mask(format!("{columns} columns are too many to be listed")));
+    }
+    Ok(rows)
 }
 
 #[cfg(test)]

@@ -1,21 +1,23 @@
-//! A pipeline of a module, called from the host: planned once for each kind of call, then its steps run one after another
-//! over buffers that live no longer than they are used.
+//! A pipeline of a module, called from the host: planned once for each kind of call, then its steps run one after another.
+//! The memory that they run on is `buffers.rs`'s business.
 
-use std::collections::HashMap;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use pantile_compiler::{Bindings, BufferKind, Plan, PlanArg, PlanBindings, Role, Signature, Step};
-use pantile_ir::Order;
+use pantile_compiler::{Bindings, Call, OrderArg, Plan, PlanArg, PlanBindings, Signature, Step};
+use pantile_ir::{Func, Scalar, Table};
 
+use crate::buffers::{Buffers, Ends, Usage};
 use crate::executable::Executable;
 use crate::kernel::{Constant, fix};
-use crate::launch::{Operand, Output, check, sizes, verify, writes_nothing};
+use crate::launch::{self, Operand, Output, check, verify, writes_nothing};
 use crate::module::Loaded;
-use crate::{Arg, Args, Device, Error, Mask, Outputs, Result, Tensor};
+use crate::recent::Recent;
+use crate::{Arg, Args, Device, Error, Outputs, Result};
 
-/// Plans that a pipeline remembers; past that it starts afresh.
+/// Plans that a pipeline remembers; past that it forgets the one that was not used longest.
 const PLANS: usize = 64;
 
 /// A pipeline of a module.
@@ -47,7 +49,7 @@ impl Pipeline {
 
     /// The pipeline on a device. It is planned and compiled at the first call of each kind; keep the result, it remembers.
     pub fn on(&self, device: &Device) -> PipelineOn {
-        PipelineOn { pipeline: self.clone(), device: device.clone(), plans: Arc::default() }
+        PipelineOn { pipeline: self.clone(), device: device.clone(), plans: Arc::new(Mutex::new(Recent::new(PLANS))) }
     }
 }
 
@@ -58,26 +60,36 @@ pub struct Trace {
     pub prepare: Duration,
     /// Each step: its kernel or copy, and its time.
     pub steps: Vec<(String, Duration)>,
+    /// The memory that was allocated for outputs and temporaries.
+    pub memory: Usage,
 }
 
 /// A plan and what is needed to run it.
 pub(crate) struct Ready {
     plan: Plan,
-    /// One a step; `None` for a copy.
-    executables: Vec<Option<Arc<Executable>>>,
-    /// One a step: the table of a copy.
-    tables: Vec<Option<Arc<Vec<i32>>>>,
+    /// One a step.
+    steps: Vec<ReadyStep>,
+    ends: Ends,
+    /// The names of the outputs.
+    names: Vec<String>,
 }
 
-/// Plans by the text of what they were made for: there -0.0 is not 0.0, and a NaN is itself.
-type Plans = HashMap<String, Arc<Ready>>;
+/// What a step needs.
+enum ReadyStep {
+    /// Code.
+    Launch(Arc<Executable>),
+    /// Nothing.
+    Copy,
+    /// Where each position along the axis is copied from.
+    Permute(Arc<Vec<i32>>),
+}
 
 /// A pipeline on a device.
 #[derive(Clone)]
 pub struct PipelineOn {
     pipeline: Pipeline,
     device: Device,
-    plans: Arc<Mutex<Plans>>,
+    plans: Arc<Mutex<Recent<Key, Arc<Ready>>>>,
 }
 
 impl PipelineOn {
@@ -91,7 +103,8 @@ impl PipelineOn {
     /// # Errors
     /// If the arguments do not fit, a kernel cannot be compiled for them, or one stops.
     pub fn call(&self, args: impl Args) -> Result<Outputs> {
-        self.call_traced(args).map(|(outputs, _)| outputs)
+        let args = args.to_args();
+        self.run(&*self.ready(&args)?, &args, None)
     }
 
     /// Runs it and says how long each step took.
@@ -102,8 +115,8 @@ impl PipelineOn {
         let args = args.to_args();
         let start = Instant::now();
         let ready = self.ready(&args)?;
-        let mut trace = Trace { prepare: start.elapsed(), steps: Vec::new() };
-        let outputs = self.run(&ready, &args, &mut trace)?;
+        let mut trace = Trace { prepare: start.elapsed(), ..Trace::default() };
+        let outputs = self.run(&ready, &args, Some(&mut trace))?;
         Ok((outputs, trace))
     }
 
@@ -117,197 +130,238 @@ impl PipelineOn {
 
     fn ready(&self, args: &[Arg<'_>]) -> Result<Arc<Ready>> {
         let Pipeline { loaded, signature, fixed } = &self.pipeline;
+        let key = key(args);
+        let plans = || self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        // Arguments of one key have been found to fit.
+        if let Some(ready) = plans().get(&key) {
+            return Ok(ready);
+        }
         let shapes = check(signature, args, fixed)?.shapes;
         let bindings = PlanBindings { args: shapes, fixed: fixed.clone() };
-        let key = format!("{bindings:?}");
-        let plans = || self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(ready) = plans().get(&key) {
-            return Ok(ready.clone());
-        }
         let plan = loaded.module.plan(&signature.name, &bindings).map_err(|d| Error::source(d, &loaded.sources))?;
         let ready = Arc::new(self.prepare(plan)?);
-        let mut plans = plans();
-        if plans.len() >= PLANS {
-            plans.clear();
-        }
-        plans.insert(key, ready.clone());
+        plans().insert(key, ready.clone());
         Ok(ready)
+    }
+
+    /// How many plans are remembered.
+    #[cfg(test)]
+    fn remembered(&self) -> usize {
+        self.plans.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     fn prepare(&self, plan: Plan) -> Result<Ready> {
         let sources = &self.pipeline.loaded.sources;
-        let (mut executables, mut tables) = (Vec::new(), Vec::new());
-        for step in &plan.steps {
-            let (executable, table) = match step {
-                Step::Launch { func, .. } => (Some(self.device.prepare(func, sources)?), None),
-                Step::Permute { order, .. } => (None, Some(self.device.table(order, sources)?)),
-            };
-            executables.push(executable);
-            tables.push(table);
-        }
-        Ok(Ready { plan, executables, tables })
-    }
-
-    fn run(&self, ready: &Ready, args: &[Arg<'_>], trace: &mut Trace) -> Result<Outputs> {
-        let plan = &ready.plan;
-        let mut memory = Memory { plan, args, own: plan.buffers.iter().map(|_| None).collect() };
-        for (n, step) in plan.steps.iter().enumerate() {
-            let start = Instant::now();
-            let label = match step {
-                Step::Launch { func, extents, args, label } => {
-                    if let Some(executable) = &ready.executables[n] {
-                        memory.launch(func, extents, args, executable, self)?;
-                    }
-                    label
-                }
-                Step::Permute { from, to, axis, order, inverse, label } => {
-                    if let Some(table) = &ready.tables[n] {
-                        memory.permute(*from, *to, *axis, order, table, *inverse)?;
-                    }
-                    label
-                }
-            };
-            trace.steps.push((label.clone(), start.elapsed()));
-            memory.drop_after(n);
-        }
-        memory.outputs(&self.pipeline.signature)
-    }
-}
-
-/// The buffers of one call.
-struct Memory<'a> {
-    plan: &'a Plan,
-    args: &'a [Arg<'a>],
-    /// What the call allocated; inputs stay with the caller.
-    own: Vec<Option<Output>>,
-}
-
-impl Memory<'_> {
-    fn allocate(&mut self, buffer: usize) -> Result<()> {
-        if self.own[buffer].is_some() || matches!(self.plan.buffers[buffer].role, Role::Input(_)) {
-            return Ok(());
-        }
-        self.own[buffer] = Some(match &self.plan.buffers[buffer].what {
-            BufferKind::Tensor { dtype, shape } => Output::Tensor(Tensor::zeros(*dtype, &sizes(shape)?)?),
-            BufferKind::Mask { shape } => Output::Mask(Mask::empty(&sizes(shape)?)?),
-        });
-        Ok(())
-    }
-
-    fn missing(&self, buffer: usize) -> Error {
-        let name = &self.plan.buffers[buffer].name;
-        Error::launch(&self.plan.name, format!("buffer `{name}` is used before it is written"))
-    }
-
-    /// A buffer to be read.
-    fn read(&self, buffer: usize) -> Result<Operand<'_>> {
-        match (self.plan.buffers[buffer].role, &self.own[buffer]) {
-            (_, Some(Output::Tensor(tensor))) => Ok(Operand::In(tensor)),
-            (_, Some(Output::Mask(mask))) => Ok(Operand::Mask(mask)),
-            (Role::Input(n), None) => match self.args.get(n) {
-                Some(Arg::Tensor(tensor)) => Ok(Operand::In(tensor)),
-                Some(Arg::Mask(mask)) => Ok(Operand::Mask(mask)),
-                Some(Arg::Scalar(_) | Arg::Order(_)) | None => Err(self.missing(buffer)),
-            },
-            (Role::Output(_) | Role::Temp, None) => Err(self.missing(buffer)),
-        }
-    }
-
-    fn launch(
-        &mut self,
-        func: &pantile_ir::Func,
-        extents: &[i64],
-        args: &[PlanArg],
-        executable: &Executable,
-        on: &PipelineOn,
-    ) -> Result<()> {
-        // What the launch writes is taken out of the table, so that the rest can be borrowed for reading.
-        let mut written = Vec::new();
-        for (param, arg) in func.params.iter().zip(args) {
-            if let (true, PlanArg::Buffer(buffer)) = (param.out, arg) {
-                self.allocate(*buffer)?;
-                written.push((*buffer, self.own[*buffer].take().ok_or_else(|| self.missing(*buffer))?));
+        let one = |step: &Step| match step {
+            Step::Launch { func, .. } => Ok(ReadyStep::Launch(self.device.prepare(func, sources)?)),
+            Step::Permute { from, to, axis, order, inverse, .. } => {
+                let shape = plan.buffers[if *inverse { *to } else { *from }].what.shape();
+                let elements = usize::try_from(shape[*axis]).unwrap_or(0);
+                let table = self.device.table(order, sources)?;
+                let sources = crate::gather::sources(&table, elements, *inverse);
+                let wrong = |message| Error::Order { order: order.name.clone(), message };
+                Ok(ReadyStep::Permute(sources.map_err(wrong)?))
             }
+            Step::Copy { .. } => Ok(ReadyStep::Copy),
+        };
+        let steps = plan.steps.iter().map(one).collect::<Result<_>>()?;
+        Ok(Ready {
+            ends: Ends::of(&plan),
+            steps,
+            names: self.pipeline.signature.outs.iter().map(|o| o.name.clone()).collect(),
+            plan,
+        })
+    }
+
+    fn run(&self, ready: &Ready, args: &[Arg<'_>], mut trace: Option<&mut Trace>) -> Result<Outputs> {
+        let plan = &ready.plan;
+        let mut buffers = Buffers::new(plan, &ready.ends, args);
+        for (n, (step, prepared)) in plan.steps.iter().zip(&ready.steps).enumerate() {
+            let start = trace.is_some().then(Instant::now);
+            match (step, prepared) {
+                (Step::Launch { func, calls, .. }, ReadyStep::Launch(executable)) => {
+                    self.launch(&mut buffers, func, calls, executable)?;
+                }
+                (Step::Copy { from, to, .. }, ReadyStep::Copy) => buffers.copy(*from, *to)?,
+                (Step::Permute { from, to, axis, .. }, ReadyStep::Permute(sources)) => {
+                    buffers.permute(*from, *to, *axis, sources)?;
+                }
+                (Step::Launch { .. } | Step::Copy { .. } | Step::Permute { .. }, _) => {
+                    return Err(Error::launch(&plan.name, format!("step `{}` was not prepared", step.label())));
+                }
+            }
+            if let (Some(trace), Some(start)) = (&mut trace, start) {
+                trace.steps.push((step.label().to_owned(), start.elapsed()));
+            }
+            buffers.end(n);
         }
-        let result = self.launch_taken(func, extents, args, executable, on, &mut written);
-        written.into_iter().for_each(|(buffer, output)| self.own[buffer] = Some(output));
+        let (list, usage) = buffers.outputs(&ready.names)?;
+        if let Some(trace) = trace {
+            trace.memory = usage;
+        }
+        Ok(Outputs { item: self.pipeline.signature.name.clone(), names: ready.names.clone(), list })
+    }
+
+    fn launch(&self, buffers: &mut Buffers<'_>, func: &Func, calls: &[Call], executable: &Executable) -> Result<()> {
+        let mut written = buffers.take_written(func, calls)?;
+        let result = self.launch_taken(buffers, func, calls, executable, &mut written);
+        buffers.put_written(written);
         result
     }
 
     fn launch_taken(
         &self,
-        func: &pantile_ir::Func,
-        extents: &[i64],
-        args: &[PlanArg],
+        buffers: &Buffers<'_>,
+        func: &Func,
+        calls: &[Call],
         executable: &Executable,
-        on: &PipelineOn,
         written: &mut [(usize, Output)],
     ) -> Result<()> {
         let mut outs = written.iter_mut();
-        let mut operands = Vec::with_capacity(args.len());
-        for (param, arg) in func.params.iter().zip(args) {
-            operands.push(match arg {
-                PlanArg::Scalar(dtype, value) => Operand::Scalar(*dtype, *value),
-                PlanArg::Buffer(buffer) if !param.out => self.read(*buffer)?,
-                PlanArg::Buffer(buffer) => match outs.next() {
-                    Some((_, Output::Tensor(tensor))) => Operand::Out(tensor),
-                    Some((_, Output::Mask(mask))) => Operand::MaskOut(mask),
-                    None => return Err(self.missing(*buffer)),
-                },
-            });
+        let mut ready = Vec::with_capacity(calls.len());
+        for call in calls {
+            let mut operands = Vec::with_capacity(call.args.len());
+            for (param, arg) in func.params.iter().zip(&call.args) {
+                operands.push(match arg {
+                    PlanArg::Scalar(dtype, value) => Operand::Scalar(*dtype, *value),
+                    PlanArg::Buffer(buffer) if !param.out => buffers.read(*buffer)?,
+                    PlanArg::Buffer(buffer) => match outs.next() {
+                        Some((_, Output::Tensor(tensor))) => Operand::Out(tensor),
+                        Some((_, Output::Mask(mask))) => Operand::MaskOut(mask),
+                        None => return Err(buffers.missing(*buffer)),
+                    },
+                });
+            }
+            verify(func, &call.extents, &operands)?;
+            if !writes_nothing(&operands) || self.device.checks {
+                ready.push(launch::Call { extents: &call.extents, operands });
+            }
         }
-        verify(func, extents, &operands)?;
-        if writes_nothing(&operands) && !on.device.checks {
+        if ready.is_empty() {
             return Ok(());
         }
-        executable.run(&on.device, extents, &mut operands, &on.pipeline.loaded.sources)
+        executable.run(&self.device, &mut ready, &self.pipeline.loaded.sources)
     }
+}
 
-    fn permute(
-        &mut self,
-        from: usize,
-        to: usize,
-        axis: usize,
-        order: &Order,
-        table: &[i32],
-        inverse: bool,
-    ) -> Result<()> {
-        self.allocate(to)?;
-        let mut target = self.own[to].take();
-        let result = match (self.read(from)?, &mut target) {
-            (Operand::In(source), Some(Output::Tensor(target))) => {
-                let walked = if inverse { target.shape()[axis] } else { source.shape()[axis] };
-                if let Some(element) = table.iter().find(|e| usize::try_from(**e).is_ok_and(|e| e >= walked)) {
-                    let message = format!("gives element {element}, but the axis has only {walked}");
-                    return Err(Error::Order { order: order.name.clone(), message });
+/// What a plan depends on: kinds, dtypes and shapes of tensors and masks, what orders are, and the bits of scalars, so that
+/// -0.0 is not 0.0 and a NaN is itself.
+#[derive(Clone, Debug, PartialEq)]
+struct Key {
+    words: Vec<u64>,
+    /// Compared by their elements where they are not the same memory; the words say how many there are.
+    tables: Vec<Table>,
+}
+
+impl Eq for Key {}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.words.hash(state);
+    }
+}
+
+fn key(args: &[Arg<'_>]) -> Key {
+    let mut words = Vec::with_capacity(6 * args.len());
+    let mut tables = Vec::new();
+    let shape = |words: &mut Vec<u64>, shape: &[usize]| {
+        words.push(shape.len() as u64);
+        words.extend(shape.iter().map(|n| *n as u64));
+    };
+    let text = |words: &mut Vec<u64>, text: &str| {
+        words.push(text.len() as u64);
+        words.extend(text.bytes().map(u64::from));
+    };
+    for arg in args {
+        match arg {
+            Arg::Tensor(tensor) => {
+                words.extend([0, tensor.dtype() as u64]);
+                shape(&mut words, tensor.shape());
+            }
+            Arg::Mask(mask) => {
+                words.push(1);
+                shape(&mut words, mask.shape());
+            }
+            Arg::Order(OrderArg::Named { name, args }) => {
+                words.extend([5, args.len() as u64]);
+                text(&mut words, name);
+                for (name, value) in args {
+                    text(&mut words, name);
+                    words.push(*value as u64);
                 }
-                target.permute_from(source, axis, table, inverse)
             }
-            _ => Err(self.missing(from)),
-        };
-        self.own[to] = target;
-        result
-    }
-
-    /// Frees the plan's own buffers that no later step touches.
-    fn drop_after(&mut self, step: usize) {
-        for (buffer, own) in self.plan.buffers.iter().zip(&mut self.own) {
-            if buffer.role == Role::Temp && buffer.last_use == Some(step) {
-                *own = None;
+            Arg::Order(OrderArg::Table(table)) => {
+                words.extend([6, table.elements().len() as u64]);
+                tables.push(table.clone());
             }
+            Arg::Scalar(Scalar::Bool(x)) => words.extend([2, u64::from(*x)]),
+            Arg::Scalar(Scalar::Int(x)) => words.extend([3, *x as u64]),
+            Arg::Scalar(Scalar::Float(x)) => words.extend([4, x.to_bits()]),
         }
     }
+    Key { words, tables }
+}
 
-    fn outputs(mut self, signature: &Signature) -> Result<Outputs> {
-        let mut list = Vec::with_capacity(signature.outs.len());
-        for (n, out) in signature.outs.iter().enumerate() {
-            let buffer = self.plan.buffers.iter().position(|b| b.role == Role::Output(n));
-            let missing = || Error::launch(&signature.name, format!("output `{}` is never written", out.name));
-            let buffer = buffer.ok_or_else(missing)?;
-            self.allocate(buffer)?;
-            list.push(self.own[buffer].take().ok_or_else(missing)?);
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{OrderArg, PLANS, key};
+    use crate::{Arg, Device, Module, Scalar, Tensor};
+    use pantile_ir::DType;
+
+    const TEXT: &str = "kernel twice<P: int = 4>(x: tensor<f32>[N], s: f32) -> (y: tensor<f32>[N]) grid (i in N by P) {
+    y[i] = x[i] * s;
+}
+pipeline p(x: tensor<f32>[N], s: f32 = 2.0) -> (y: tensor<f32>[N]) { y = twice(x, s); }";
+
+    #[test]
+    fn plans_are_remembered_up_to_a_bound_the_latest_longest() {
+        let module = Module::from_text("p.tile", TEXT).unwrap();
+        let pipeline = module.pipeline("p").unwrap().on(&Device::interp());
+        let x = |n: usize| Tensor::zeros(DType::F32, &[n]).unwrap();
+        let favourite = x(7);
+        let first = pipeline.ready(&[Arg::Tensor(&favourite)]).unwrap();
+        for n in 8..8 + 2 * PLANS {
+            pipeline.call((x(n),)).unwrap();
+            assert!(Arc::ptr_eq(&first, &pipeline.ready(&[Arg::Tensor(&favourite)]).unwrap()), "forgotten at {n}");
         }
-        let names = signature.outs.iter().map(|o| o.name.clone()).collect();
-        Ok(Outputs { item: signature.name.clone(), names, list })
+        assert_eq!(pipeline.remembered(), PLANS);
+        let other = x(8);
+        let ready = || pipeline.ready(&[Arg::Tensor(&other)]).unwrap();
+        assert!(Arc::ptr_eq(&ready(), &ready()));
+    }
+
+    #[test]
+    fn keys_tell_apart_what_plans_depend_on() {
+        let t = |dtype, shape: &[usize]| Tensor::zeros(dtype, shape).unwrap();
+        let (a, b, c) = (t(DType::F32, &[2, 3]), t(DType::F32, &[3, 2]), t(DType::I32, &[2, 3]));
+        let (d, e) = (t(DType::F32, &[2]), t(DType::F32, &[]));
+        let table = |elements: &[i32]| OrderArg::table(elements.to_vec()).unwrap();
+        let named = |n| OrderArg::named("back", [("N", n)]);
+        let orders = [named(3), named(4), table(&[0, 1]), table(&[1, 0])];
+        let float = |x: f64| vec![Arg::Scalar(Scalar::Float(x))];
+        let rows: Vec<Vec<Arg<'_>>> = vec![
+            vec![],
+            vec![Arg::Tensor(&a)],
+            vec![Arg::Tensor(&b)],
+            vec![Arg::Tensor(&c)],
+            vec![Arg::Tensor(&d), Arg::Tensor(&e)],
+            vec![Arg::Tensor(&e), Arg::Tensor(&d)],
+            float(0.0),
+            float(-0.0),
+            float(1.0),
+            vec![Arg::Scalar(Scalar::Int(1))],
+            vec![Arg::Scalar(Scalar::Bool(true))],
+            vec![Arg::Order(&orders[0])],
+            vec![Arg::Order(&orders[1])],
+            vec![Arg::Order(&orders[2])],
+            vec![Arg::Order(&orders[3])],
+        ];
+        for (n, row) in rows.iter().enumerate() {
+            let same = rows.iter().filter(|other| key(other) == key(row)).count();
+            assert_eq!(same, 1, "row {n}");
+        }
+        assert_eq!(key(&float(f64::NAN)), key(&float(f64::NAN)));
     }
 }

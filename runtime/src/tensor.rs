@@ -34,6 +34,23 @@ impl Tensor {
         Ok(Self { dtype, shape: shape.to_vec(), strides, offset: 0, storage: Arc::new(storage) })
     }
 
+    /// Row-major over memory that holds at least as many bytes as it needs. What lies there is what it holds.
+    ///
+    /// # Errors
+    /// If the size overflows or the memory is too small.
+    pub(crate) fn over(storage: Storage, dtype: DType, shape: &[usize]) -> Result<Self> {
+        let bytes = byte_count(dtype, shape)?;
+        if storage.len() < bytes {
+            return Err(Error::Tensor(format!("{} bytes are too few for a tensor of shape {shape:?}", storage.len())));
+        }
+        Ok(Self { dtype, shape: shape.to_vec(), strides: row_major(shape), offset: 0, storage: Arc::new(storage) })
+    }
+
+    /// Its memory, if no other tensor shares it.
+    pub(crate) fn into_storage(self) -> Option<Storage> {
+        Arc::into_inner(self.storage)
+    }
+
     /// A copy of `data`, row-major.
     ///
     /// # Errors
@@ -274,6 +291,11 @@ impl Tensor {
         self.storage.pointer().wrapping_add(self.offset * self.dtype.bytes())
     }
 
+    /// The whole memory, and where in it the first element lies, in elements.
+    pub(crate) fn memory(&self) -> (&[u8], usize) {
+        (self.storage.bytes(), self.offset)
+    }
+
     /// The whole storage, to be written.
     pub(crate) fn unshared(&mut self, what: &str) -> Result<&mut [u8]> {
         match Arc::get_mut(&mut self.storage) {
@@ -300,21 +322,6 @@ impl Tensor {
                 at += size;
             }
         });
-        Ok(())
-    }
-
-    /// `self[p] = from[table[p]]` along an axis, or `self[table[p]] = from[p]` if `inverse`; entries below 0 are skipped.
-    /// The caller has checked that the elements lie within the axis.
-    pub(crate) fn permute_from(&mut self, from: &Tensor, axis: usize, table: &[i32], inverse: bool) -> Result<()> {
-        for (position, element) in table.iter().enumerate() {
-            let Ok(element) = usize::try_from(*element) else { continue };
-            let (source, target) = if inverse { (position, element) } else { (element, position) };
-            let bytes = from.slice(axis, source..source + 1)?.to_bytes()?;
-            let mut view = self.view();
-            view.shape[axis] = 1;
-            view.offset += target * self.strides[axis] as usize;
-            self.write(&view, &bytes)?;
-        }
         Ok(())
     }
 

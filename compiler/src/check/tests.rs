@@ -108,6 +108,7 @@ fn each_error_is_said_once_and_where_it_is() {
 const STEPS: &str =
     "kernel k<T: float, P: int = 4>(x: tensor<T>[N], s: f32) -> (y: tensor<T>[N]) grid (i in N by P) { y[i] = x[i]; }
 order back(p in N, N: int) -> int { N - 1 - p }
+const C: int = 2;
 ";
 
 #[test]
@@ -135,7 +136,16 @@ fn pipelines_are_checked_without_numbers() {
         ("y = permute(x, N via back(N, 2));", &["E0305"]),
         ("y = permute(x, N via back());", &["E0305"]),
         ("let y2 = k(x, 1);", &["E0403"]),
-        ("y = x;", &["E0602"]),
+        ("y = x;", &[]),
+        ("assert(C > 3, \"large\"); y = x;", &["E0603"]),
+        ("let c = C + 1; assert(c == 3 and c > C, \"large\"); y = x;", &[]),
+        ("let c = C + 1; assert(c > 3, \"large\"); y = x;", &["E0603"]),
+        ("let c = N; if C > 1 { let c = 1; } assert(c > 3, \"large\"); y = x;", &[]),
+        ("let mut c = 1; if N > 3 { c = 4; } assert(c > 3, \"large\"); y = x;", &[]),
+        ("if N > 2000000 { assert(false, \"too large\"); } y = x;", &[]),
+        ("if N < 2000000 { assert(false, \"too small\"); } y = x;", &[]),
+        ("if C < 3 { assert(false, \"too small\"); } y = x;", &["E0603"]),
+        ("let c = if N > 1 { 1 } else { 5 }; assert(c > 7, \"large\"); y = x;", &[]),
         ("y = 3;", &["E0301"]),
         ("y = k(x as f32, 1);", &["E0103"]),
         ("k(x, 1); y = k(x, 1);", &["E0602"]),

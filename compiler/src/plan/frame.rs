@@ -1,8 +1,9 @@
 //! The names of one pipeline call: parameters, constants, extents, locals and outputs. How values are made is
 //! `planner.rs`'s business.
 
-use pantile_diag::FileId;
-use pantile_syntax::ast::{Ident, LetName};
+use pantile_diag::{FileId, Span};
+use pantile_syntax::Part;
+use pantile_syntax::ast::{Expr, ExprKind, Ident, LetName};
 
 use super::view::Value;
 use crate::Bindings;
@@ -19,6 +20,8 @@ pub(crate) struct Frame<'p> {
     pub(crate) bindings: Bindings,
     /// Parameters, then what `let` defined.
     pub(crate) locals: Vec<(LetName, Value<'p>)>,
+    /// Where the locals were defined whose values hang on nothing that a caller gives.
+    pub(crate) constants: Vec<Span>,
     /// Outputs, and what has been assigned to each.
     pub(crate) outs: Vec<(ParamInfo, Option<Value<'p>>)>,
 }
@@ -60,6 +63,37 @@ impl<'p> Frame<'p> {
     /// Whether scalar code that reads this name must stay silent, because the name's own error has been said.
     pub(crate) fn is_poison(&self, name: &str) -> bool {
         matches!(self.get(name), Some(Value::Poison))
+    }
+
+    /// Whether an expression's value hangs on what a caller gives: an argument, an extent, a constant of the pipeline.
+    pub(crate) fn hangs(&self, expr: &Expr) -> bool {
+        let mut hangs = match &expr.kind {
+            ExprKind::Name(name) => match self.locals.iter().rev().find(|(n, _)| n.name.node == *name) {
+                Some((local, _)) => !self.constants.contains(&local.name.span),
+                None => self.get(name).is_some(),
+            },
+            ExprKind::Size(_) | ExprKind::All(_) | ExprKind::Error => true,
+            ExprKind::Int(_)
+            | ExprKind::Float(_)
+            | ExprKind::Bool(_)
+            | ExprKind::Str(_)
+            | ExprKind::Index { .. }
+            | ExprKind::Call { .. }
+            | ExprKind::Unary(..)
+            | ExprKind::Binary(..)
+            | ExprKind::Cast(..)
+            | ExprKind::If { .. }
+            | ExprKind::Block(_)
+            | ExprKind::Tuple(_) => false,
+        };
+        expr.each_part(&mut |part| {
+            hangs |= match part {
+                Part::Expr(e) => self.hangs(e),
+                // What is defined inside is not known here.
+                Part::Block(block) => !block.stmts.is_empty() || block.tail.as_ref().is_none_or(|e| self.hangs(e)),
+            }
+        });
+        hangs
     }
 
     /// Every name, for "did you mean".

@@ -12,7 +12,7 @@ use super::call::{Bound, one_or_tuple};
 use super::planner::{Planner, extent_name};
 use super::slots::slots;
 use super::view::{AxisState, AxisView, MaskView, Value, View};
-use super::{BufferKind, Note, PlanArg, Role, Step};
+use super::{BufferKind, Call, Note, PlanArg, Role, Step};
 use crate::infer::{Sizes, bind};
 use crate::signature::{ExtentInfo, Signature};
 use crate::{ArgShape, Bindings, Inferred};
@@ -181,7 +181,7 @@ impl<'p> Planner<'p, '_> {
             );
             return None;
         };
-        self.steps.push(Step::Launch { func, extents, args, label: callee.name.clone() });
+        self.steps.push(Step::Launch { func, calls: vec![Call { extents, args, span }], label: callee.name.clone() });
         Some(one_or_tuple(outs))
     }
 

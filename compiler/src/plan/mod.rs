@@ -2,20 +2,30 @@
 //! which are copied; nothing is executed here.
 
 mod call;
+mod elide;
 mod frame;
+mod group;
 mod launch;
+mod memory;
 mod outputs;
 mod planner;
 mod slots;
+mod text;
+mod traffic;
+mod uses;
 mod view;
 mod walk;
+mod whole;
 
 use std::sync::Arc;
 
 use pantile_diag::Span;
-use pantile_ir::{DType, Func, Order, Scalar};
+use pantile_ir::{DType, Func, GridAxis, Order, Scalar};
 
 use crate::{ArgShape, Bindings};
+
+pub use memory::Footprint;
+pub use traffic::Traffic;
 
 pub(crate) use planner::{check, plan};
 pub(crate) use walk::order;
@@ -36,6 +46,8 @@ pub struct Plan {
     pub name: String,
     /// All memory that the steps touch.
     pub buffers: Vec<Buffer>,
+    /// The bytes of each place: memory that temporaries use one after another.
+    pub places: Vec<u64>,
     /// What happens, in order.
     pub steps: Vec<Step>,
     /// What was fused and what was copied, and why.
@@ -51,8 +63,12 @@ pub struct Buffer {
     pub what: BufferKind,
     /// Whose it is.
     pub role: Role,
-    /// The last step that touches it.
-    pub last_use: Option<usize>,
+    /// The first and the last step that touch it; `None` if no step does.
+    pub life: Option<(usize, usize)>,
+    /// Where a temporary lies: a place for each of its [parts](BufferKind::parts). No others have places.
+    pub places: Vec<usize>,
+    /// Whether the step that makes it writes each of its elements, so that memory used before need not be cleared.
+    pub whole: bool,
 }
 
 /// What a buffer holds.
@@ -79,7 +95,7 @@ pub enum Role {
     Input(usize),
     /// The pipeline's n-th output.
     Output(usize),
-    /// The plan's own, dead after its last use.
+    /// The plan's own, dead after the last step that touches it.
     Temp,
 }
 
@@ -90,11 +106,18 @@ pub enum Step {
     Launch {
         /// The kernel, specialised. Steps that run the same one share it.
         func: Arc<Func>,
-        /// The size of each of its extents, one a row of [`Func::extents`].
-        extents: Vec<i64>,
-        /// One a parameter, outputs included.
-        args: Vec<PlanArg>,
+        /// Calls that do not wait for each other, in one launch: their grids lie one behind the other. At least one.
+        calls: Vec<Call>,
         /// The kernel's name, for people.
+        label: String,
+    },
+    /// Copies a tensor or mask as it is.
+    Copy {
+        /// The buffer that is read.
+        from: usize,
+        /// The buffer that is written, of the same kind and shape.
+        to: usize,
+        /// For people.
         label: String,
     },
     /// Copies a tensor in another order along one axis: `to[p] = from[order[p]]`, or `to[order[p]] = from[p]` if
@@ -113,6 +136,17 @@ pub enum Step {
         /// For people.
         label: String,
     },
+}
+
+/// One call of a kernel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// The size of each of the kernel's extents, one a row of [`Func::extents`].
+    pub extents: Vec<i64>,
+    /// One a parameter, outputs included.
+    pub args: Vec<PlanArg>,
+    /// Where it was written.
+    pub span: Span,
 }
 
 /// An argument of a launch.
@@ -134,18 +168,47 @@ pub struct Note {
 }
 
 impl Step {
-    /// The buffers it reads or writes.
-    pub fn buffers(&self) -> Vec<usize> {
+    /// The buffers it reads.
+    pub fn reads(&self) -> Vec<usize> {
         match self {
-            Step::Launch { args, .. } => args
-                .iter()
-                .filter_map(|arg| match arg {
-                    PlanArg::Buffer(buffer) => Some(*buffer),
-                    PlanArg::Scalar(..) => None,
-                })
-                .collect(),
-            Step::Permute { from, to, .. } => vec![*from, *to],
+            Step::Launch { func, calls, .. } => calls.iter().flat_map(|call| call.buffers(func, false)).collect(),
+            Step::Copy { from, .. } | Step::Permute { from, .. } => vec![*from],
         }
+    }
+
+    /// The buffers it writes. Each buffer of a plan is written by one step at most.
+    pub fn writes(&self) -> Vec<usize> {
+        match self {
+            Step::Launch { func, calls, .. } => calls.iter().flat_map(|call| call.buffers(func, true)).collect(),
+            Step::Copy { to, .. } | Step::Permute { to, .. } => vec![*to],
+        }
+    }
+
+    /// The kernel's name, or what is copied.
+    pub fn label(&self) -> &str {
+        match self {
+            Step::Launch { label, .. } | Step::Copy { label, .. } | Step::Permute { label, .. } => label,
+        }
+    }
+}
+
+impl Call {
+    /// The buffers of a kernel's outputs, or of its inputs.
+    fn buffers<'a>(&'a self, func: &'a Func, out: bool) -> impl Iterator<Item = usize> + 'a {
+        let one = move |(param, arg): (&pantile_ir::Param, &PlanArg)| match arg {
+            PlanArg::Buffer(buffer) => (param.out == out).then_some(*buffer),
+            PlanArg::Scalar(..) => None,
+        };
+        func.params.iter().zip(&self.args).filter_map(one)
+    }
+
+    /// The number of program instances along each axis of the grid.
+    pub fn grid(&self, func: &Func) -> Vec<i64> {
+        let size = |axis: &GridAxis| match axis {
+            GridAxis::Walk(dim) => func.block_count(*dim, &self.extents),
+            GridAxis::Each(axis, _) => func.axis_size(*axis, &self.extents),
+        };
+        func.grid.iter().map(|axis| size(axis).max(0)).collect()
     }
 }
 
@@ -155,5 +218,23 @@ impl BufferKind {
         match self {
             BufferKind::Tensor { shape, .. } | BufferKind::Mask { shape } => shape,
         }
+    }
+
+    /// The bytes of each block of memory it is made of: one for a tensor; for a mask its bits (a byte a block), its
+    /// rows' counts and its rows' lists (i32).
+    pub fn parts(&self) -> Vec<u64> {
+        let count = |shape: &[i64]| shape.iter().map(|n| u64::try_from(*n).unwrap_or(0)).fold(1, u64::saturating_mul);
+        match self {
+            BufferKind::Tensor { dtype, shape } => vec![count(shape).saturating_mul(dtype.bytes() as u64)],
+            BufferKind::Mask { shape } => {
+                let (blocks, rows) = (count(shape), count(&shape[..shape.len().saturating_sub(1)]));
+                vec![blocks, rows.saturating_mul(4), blocks.saturating_mul(4)]
+            }
+        }
+    }
+
+    /// The bytes it takes.
+    pub fn bytes(&self) -> u64 {
+        self.parts().into_iter().fold(0, u64::saturating_add)
     }
 }

@@ -1,12 +1,12 @@
 //! The end of a pipeline: what was assigned to each output becomes that output, without a copy where it can.
 
-use pantile_diag::{Code, Diagnostic, Span};
+use pantile_diag::{Code, Diagnostic};
 use pantile_syntax::ast::PipelineItem;
 
-use super::Role;
 use super::frame::Frame;
 use super::planner::Planner;
 use super::view::{AxisState, Value};
+use super::{Note, Role, Step};
 use crate::infer::Sizes;
 use crate::signature::{ExtentInfo, ParamInfo, ParamType};
 
@@ -52,25 +52,24 @@ impl<'p> Planner<'p, '_> {
                 }
                 Value::Poison | Value::Scalar(_) | Value::DType(_) | Value::Walk(_) | Value::Tuple(_) => return None,
             };
-            let taken = match self.buffers[buffer].role {
-                Role::Temp => None,
-                Role::Input(_) => Some("an input"),
-                Role::Output(_) => Some("another output"),
+            let buffer = match self.buffers[buffer].role {
+                Role::Temp => buffer,
+                Role::Input(_) | Role::Output(_) => self.duplicate(buffer, &out),
             };
-            if let Some(taken) = taken {
-                self.not_own(&out, taken, out.span);
-                return None;
-            }
             self.buffers[buffer].role = Role::Output(n);
             self.buffers[buffer].name = out.name;
         }
         Some(())
     }
 
-    fn not_own(&mut self, out: &ParamInfo, taken: &str, span: Span) {
-        let message = format!("output `{}` is the same memory as {taken}", out.name);
-        let error = Diagnostic::error(Code::E0602, span, message, "needs memory of its own");
-        self.diags.push(error.with_help("assign it what a kernel makes"));
+    /// A copy of an input, or of another output, so that the output has memory of its own.
+    fn duplicate(&mut self, from: usize, out: &ParamInfo) -> usize {
+        let (name, what) = (self.buffers[from].name.clone(), self.buffers[from].what.clone());
+        let to = self.buffer(out.name.clone(), what, Role::Temp);
+        let text = format!("output `{}` is a copy of `{name}`: it has memory of its own", out.name);
+        self.notes.push(Note { text, span: out.span });
+        self.steps.push(Step::Copy { from, to, label: format!("copy {name}") });
+        to
     }
 
     /// Whether a value is what the output is declared to be. Extents that only outputs have are bound here.

@@ -11,7 +11,7 @@ use pantile_syntax::ast::{
 
 use super::frame::Frame;
 use super::view::{AxisState, AxisView, MaskView, Value, View};
-use super::{Buffer, BufferKind, Note, Plan, PlanBindings, Role, Step};
+use super::{Buffer, BufferKind, Note, Plan, PlanBindings, Role, Step, memory};
 use crate::check::constant::Const;
 use crate::check::host::{Host, binary_op, builtin_constant, said};
 use crate::check::orders::OrderArgs;
@@ -46,6 +46,8 @@ pub(crate) struct Planner<'p, 's> {
     pub(super) calls: usize,
     /// How deep expressions nest, through pipelines.
     nesting: usize,
+    /// How many `if`s are around whose conditions hang on what a caller gives.
+    doubt: usize,
     /// Whether the numbers mean something. If they are made up, nothing is elaborated and disagreement is let pass.
     pub(super) sizes: Sizes,
 }
@@ -84,11 +86,11 @@ pub(crate) fn plan(
     if planner.diags.has_errors() {
         return None;
     }
+    planner.elide()?;
+    planner.group();
     let Planner { mut buffers, steps, notes, .. } = planner;
-    for (at, step) in steps.iter().enumerate() {
-        step.buffers().into_iter().for_each(|buffer| buffers[buffer].last_use = Some(at));
-    }
-    Some(Plan { name: signature.name.clone(), buffers, steps, notes })
+    let places = memory::place(&mut buffers, &steps);
+    Some(Plan { name: signature.name.clone(), buffers, places, steps, notes })
 }
 
 /// Checks a pipeline's body with made-up arguments: names, kinds, dtypes, constants. Sizes are not checked.
@@ -124,6 +126,7 @@ impl<'p, 's> Planner<'p, 's> {
             inside: Vec::new(),
             calls: 0,
             nesting: 0,
+            doubt: 0,
             sizes,
         }
     }
@@ -171,7 +174,7 @@ impl<'p> Planner<'p, '_> {
         args: Vec<Value<'p>>,
     ) -> Frame<'p> {
         let outs = signature.outs.iter().map(|out| (out.clone(), None)).collect();
-        let mut frame = Frame { file: item.name.span.file, bindings, locals: Vec::new(), outs };
+        let mut frame = Frame { file: item.name.span.file, bindings, locals: Vec::new(), constants: Vec::new(), outs };
         for (param, mut value) in item.params.iter().zip(args) {
             if let (Value::Tensor(view), Some(info)) =
                 (&mut value, signature.params.iter().find(|p| p.name == param.name.node))
@@ -184,7 +187,7 @@ impl<'p> Planner<'p, '_> {
     }
 
     pub(super) fn buffer(&mut self, name: String, what: BufferKind, role: Role) -> usize {
-        self.buffers.push(Buffer { name, what, role, last_use: None });
+        self.buffers.push(Buffer { name, what, role, life: None, places: Vec::new(), whole: false });
         self.buffers.len() - 1
     }
 
@@ -229,6 +232,7 @@ impl<'p> Planner<'p, '_> {
             self.error(Code::E0305, value.span, message, format!("{} values", values.len()));
         }
         let values = values.into_iter().chain(std::iter::repeat(Value::Poison));
+        let constant = names.len() == 1 && !frame.hangs(value);
         for (LetName { name, mutable }, bound) in names.iter().zip(values) {
             let bound = match (bound, ty) {
                 (Value::Scalar(x), Some(ty)) => {
@@ -238,6 +242,9 @@ impl<'p> Planner<'p, '_> {
                 }
                 (bound, _) => bound,
             };
+            if constant && !mutable && matches!(bound, Value::Scalar(_)) {
+                frame.constants.push(name.span);
+            }
             frame.define(name.clone(), *mutable, bound);
         }
     }
@@ -251,8 +258,10 @@ impl<'p> Planner<'p, '_> {
                 None => None,
             };
             if let Some(block) = chosen {
-                let outer = frame.locals.len();
+                let (outer, doubt) = (frame.locals.len(), usize::from(frame.hangs(cond)));
+                self.doubt += doubt;
                 self.body(frame, block);
+                self.doubt -= doubt;
                 frame.locals.truncate(outer);
             }
             return;
@@ -269,10 +278,12 @@ impl<'p> Planner<'p, '_> {
         }
     }
 
-    /// `assert(c, "text")`; made-up numbers need not meet it.
+    /// `assert(c, "text")`; made-up numbers need not meet it, constants must.
     fn assert(&mut self, frame: &Frame<'p>, args: &[Arg], expr: &Expr) {
         match (self.sizes, args) {
-            (Sizes::MadeUp, [Arg::Value(cond), ..]) => drop(self.condition(frame, cond)),
+            (Sizes::MadeUp, [Arg::Value(cond), ..]) if self.doubt > 0 || frame.hangs(cond) => {
+                let _ = self.condition(frame, cond);
+            }
             (Sizes::Agree | Sizes::MadeUp, _) => {
                 if !poisoned(frame, expr) {
                     let stmt = Stmt { kind: StmtKind::Expr(expr.clone()), span: expr.span };
@@ -354,7 +365,11 @@ impl<'p> Planner<'p, '_> {
                     self.error(Code::E0301, expr.span, "this `if` has no value where its condition fails", "no `else`");
                     return None;
                 };
-                self.block(frame, block)
+                let doubt = usize::from(frame.hangs(cond));
+                self.doubt += doubt;
+                let value = self.block(frame, block);
+                self.doubt -= doubt;
+                value
             }
             ExprKind::Block(block) => self.block(frame, block),
             ExprKind::Call { name, consts, args } => self.call(frame, name, consts, args, expr),

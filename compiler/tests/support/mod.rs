@@ -1,6 +1,6 @@
 //! Loads sources and runs plans on the interpreter, for the tests beside it. Nothing here judges results.
 
-use pantile_compiler::{BufferKind, Loaded, Module, Plan, PlanArg, Role, Step};
+use pantile_compiler::{BufferKind, Call, Loaded, Module, Plan, PlanArg, Role, Step};
 use pantile_diag::render_short;
 use pantile_interp::{Arg, Array, MaskArray, Options, order_table, run};
 use pantile_ir::Scalar;
@@ -27,21 +27,24 @@ pub fn execute(plan: &Plan, inputs: &[(usize, Arg)]) -> Vec<Arg> {
     let mut memory: Vec<Arg> = plan.buffers.iter().map(|b| start(b.role, &b.what, inputs)).collect();
     for step in &plan.steps {
         match step {
-            Step::Launch { func, extents, args, label } => {
+            Step::Launch { func, calls, label } => {
                 let tables: Vec<Vec<i32>> = func.orders.iter().map(|o| order_table(o).expect("an order")).collect();
-                let take = |arg: &PlanArg| match arg {
-                    PlanArg::Buffer(b) => memory[*b].clone(),
-                    PlanArg::Scalar(_, x) => Arg::Scalar(*x),
-                };
-                let mut given: Vec<Arg> = args.iter().map(take).collect();
-                let options = Options { checks: true, races: true };
-                run(func, extents, &tables, &mut given, options).unwrap_or_else(|why| panic!("{label}: {why}"));
-                for ((arg, value), param) in args.iter().zip(given).zip(&func.params) {
-                    if let (PlanArg::Buffer(b), true) = (arg, param.out) {
-                        memory[*b] = value;
+                for Call { extents, args, .. } in calls {
+                    let take = |arg: &PlanArg| match arg {
+                        PlanArg::Buffer(b) => memory[*b].clone(),
+                        PlanArg::Scalar(_, x) => Arg::Scalar(*x),
+                    };
+                    let mut given: Vec<Arg> = args.iter().map(take).collect();
+                    let options = Options { checks: true, races: true };
+                    run(func, extents, &tables, &mut given, options).unwrap_or_else(|why| panic!("{label}: {why}"));
+                    for ((arg, value), param) in args.iter().zip(given).zip(&func.params) {
+                        if let (PlanArg::Buffer(b), true) = (arg, param.out) {
+                            memory[*b] = value;
+                        }
                     }
                 }
             }
+            Step::Copy { from, to, .. } => memory[*to] = memory[*from].clone(),
             Step::Permute { from, to, axis, order, inverse, .. } => {
                 let (Arg::Tensor(from), Arg::Tensor(mut target)) = (memory[*from].clone(), memory[*to].clone()) else {
                     panic!("only tensors are permuted");

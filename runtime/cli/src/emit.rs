@@ -64,7 +64,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
     let module = Module::from_file(&options.file)?;
     check_kind(options, &module)?;
     if options.stage == Stage::Plan {
-        return plan::show(&module, &options.name, &options.bind);
+        return plan::show(&module, &options.name, &options.bind, plan::Format::Text);
     }
     if options.stage == Stage::Ast {
         return syntax_tree(options, &module);

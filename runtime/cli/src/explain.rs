@@ -8,7 +8,8 @@ use pantile_diag::{CODES, Code};
 
 use crate::bind::Bind;
 use crate::failure::{Outcome, input};
-use crate::{plan, screen};
+use crate::plan::{self, Format};
+use crate::screen;
 
 /// Prints the long form of an error code, or with `--plan` what a pipeline launches and what was fused.
 #[derive(clap::Args)]
@@ -28,6 +29,9 @@ pub(crate) struct Options {
     /// Shows the launch plan of a pipeline.
     #[arg(long, requires = "pipeline")]
     plan: bool,
+    /// With `--plan`: how to print it.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
     #[command(flatten)]
     bind: Bind,
 }
@@ -38,7 +42,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
         return Ok(());
     };
     if let (true, Some(pipeline)) = (options.plan, &options.pipeline) {
-        return plan::show(&Module::from_file(Path::new(text))?, pipeline, &options.bind);
+        return plan::show(&Module::from_file(Path::new(text))?, pipeline, &options.bind, options.format);
     }
     let is_source = Path::new(text).extension().is_some_and(|e| e == "tile");
     if let (false, Some(pipeline)) = (is_source, &options.pipeline) {

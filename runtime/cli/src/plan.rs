@@ -1,14 +1,28 @@
-//! A pipeline's launch plan as text: its buffers, its steps, and what planning decided. Planning is the compiler's.
+//! A pipeline's launch plan on the terminal or as JSON: its steps, memory, and what planning decided and where. Planning is
+//! the compiler's, and so is the text.
 
 use pantile::{Module, SourceError};
-use pantile_compiler::{BufferKind, Plan, PlanArg, Role, Step};
+use pantile_compiler::{Note, Plan, Role, Step};
+use serde_json::{Value, json};
 
-use crate::bind::{Bind, text_of};
+use crate::bind::Bind;
 use crate::failure::{Failure, Outcome};
 use crate::screen;
 
+/// How to print a plan.
+#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// Tables of at most 100 columns.
+    Text,
+    /// One object, for programs; steps and buffers are numbered from 0.
+    Json,
+}
+
+/// The longest line of a note.
+const WIDTH: usize = 100;
+
 /// Prints the plan of a pipeline for the extents and scalars on the command line.
-pub(crate) fn show(module: &Module, name: &str, bind: &Bind) -> Outcome {
+pub(crate) fn show(module: &Module, name: &str, bind: &Bind, format: Format) -> Outcome {
     let signature = module.pipeline(name)?.signature().clone();
     let (bindings, assumed) = bind.pipeline(module, &signature)?;
     if !assumed.is_empty() {
@@ -18,63 +32,95 @@ pub(crate) fn show(module: &Module, name: &str, bind: &Bind) -> Outcome {
         let error = SourceError { diagnostics, sources: module.sources().clone() };
         Failure::Source(error.render(screen::error_colors()))
     })?;
-    buffers(&plan);
-    steps(&plan);
-    for note in &plan.notes {
-        let (line, _) = module.sources().line_col(note.span);
-        screen::line(&format!("note: {} ({}:{line})", note.text, module.sources().name(note.span.file)));
+    match format {
+        Format::Text => text(module, &plan),
+        Format::Json => screen::line(&as_json(module, &plan).to_string()),
     }
     Ok(())
 }
 
-/// One a buffer; those that share a name are numbered.
-fn names(plan: &Plan) -> Vec<String> {
-    let buffers = &plan.buffers;
-    let one = |n: usize| {
-        let name = &buffers[n].name;
-        let before = buffers[..n].iter().filter(|b| b.name == *name).count();
-        let several = buffers.iter().filter(|b| b.name == *name).count() > 1;
-        if several { format!("{name}.{before}") } else { name.clone() }
-    };
-    (0..buffers.len()).map(one).collect()
+fn text(module: &Module, plan: &Plan) {
+    for line in plan.text().lines() {
+        // Headings stand at the margin.
+        screen::line(&if line.starts_with(' ') { line.to_owned() } else { screen::bold(line) });
+    }
+    if !plan.notes.is_empty() {
+        screen::line(&screen::bold("notes"));
+    }
+    for note in &plan.notes {
+        let (file, line) = place(module, note);
+        let mut row = String::from("  ");
+        for word in format!("{} ({file}:{line})", note.text).split(' ') {
+            if row.chars().count() + word.chars().count() >= WIDTH && !row.trim().is_empty() {
+                screen::line(row.trim_end());
+                row = String::from("    ");
+            }
+            row += word;
+            row.push(' ');
+        }
+        screen::line(row.trim_end());
+    }
 }
 
-fn buffers(plan: &Plan) {
-    screen::line(&screen::bold("buffers"));
-    for (buffer, name) in plan.buffers.iter().zip(names(plan)) {
+fn place(module: &Module, note: &Note) -> (String, usize) {
+    let sources = module.sources();
+    (sources.name(note.span.file).to_owned(), sources.line_col(note.span).0)
+}
+
+fn as_json(module: &Module, plan: &Plan) -> Value {
+    let (names, traffic, footprint) = (plan.names(), plan.traffic(), plan.footprint());
+    let step = |(n, step): (usize, &Step)| {
+        let mine = || traffic.iter().filter(|t| t.step == n);
+        let (kind, grids, orders) = match step {
+            Step::Launch { func, calls, .. } => {
+                let grids: Vec<Vec<i64>> = calls.iter().map(|call| call.grid(func)).collect();
+                ("launch", grids, func.orders.iter().map(|o| o.name.clone()).collect())
+            }
+            Step::Permute { order, .. } => ("permute", Vec::new(), vec![order.name.clone()]),
+            Step::Copy { .. } => ("copy", Vec::new(), Vec::new()),
+        };
+        json!({
+            "kind": kind,
+            "label": step.label(),
+            "grids": grids,
+            "orders": orders,
+            "reads": mine().filter(|t| t.read > 0).map(|t| json!({"buffer": t.buffer, "bytes": t.read})).collect::<Vec<_>>(),
+            "writes": mine().filter(|t| t.written > 0).map(|t| json!({"buffer": t.buffer, "bytes": t.written})).collect::<Vec<_>>(),
+        })
+    };
+    let buffer = |(buffer, name): (&pantile_compiler::Buffer, &String)| {
         let role = match buffer.role {
             Role::Input(_) => "input",
             Role::Output(_) => "output",
             Role::Temp => "temporary",
         };
-        let what = match &buffer.what {
-            BufferKind::Tensor { dtype, shape } => format!("{dtype}{shape:?}"),
-            BufferKind::Mask { shape } => format!("mask{shape:?}"),
-        };
-        screen::line(&format!("  {name:14} {role:10} {what}"));
-    }
-}
-
-fn steps(plan: &Plan) {
-    screen::line(&screen::bold("steps"));
-    let names = names(plan);
-    for step in &plan.steps {
-        match step {
-            Step::Launch { func, args, label, .. } => {
-                let name = |arg: &PlanArg| match arg {
-                    PlanArg::Buffer(b) => names[*b].clone(),
-                    PlanArg::Scalar(_, value) => text_of(*value),
-                };
-                let args: Vec<String> = args.iter().map(name).collect();
-                let walks: Vec<&str> = func.orders.iter().map(|o| o.name.as_str()).collect();
-                let via = if walks.is_empty() { String::new() } else { format!(" via {}", walks.join(", ")) };
-                screen::line(&format!("  launch {label}({}){via}", args.join(", ")));
-            }
-            Step::Permute { from, to, order, inverse, .. } => {
-                let (from, to) = (&names[*from], &names[*to]);
-                let back = if *inverse { " back" } else { "" };
-                screen::line(&format!("  copy {from} to {to}{back} via {}", order.name));
-            }
-        }
-    }
+        json!({
+            "name": name,
+            "role": role,
+            "shape": buffer.what.shape(),
+            "bytes": buffer.what.bytes(),
+            "steps": buffer.life.map(|(first, last)| [first, last]),
+            "places": buffer.places,
+        })
+    };
+    let note = |note: &Note| {
+        let (file, line) = place(module, note);
+        json!({"text": note.text, "file": file, "line": line})
+    };
+    json!({
+        "pipeline": plan.name,
+        "steps": plan.steps.iter().enumerate().map(step).collect::<Vec<_>>(),
+        "buffers": plan.buffers.iter().zip(&names).map(buffer).collect::<Vec<_>>(),
+        "places": plan.places,
+        "bytes": {
+            "read": traffic.iter().map(|t| t.read).sum::<u64>(),
+            "written": traffic.iter().map(|t| t.written).sum::<u64>(),
+            "inputs": footprint.inputs,
+            "outputs": footprint.outputs,
+            "temporaries": footprint.temporaries,
+            "places": footprint.places,
+            "peak": footprint.peak,
+        },
+        "notes": plan.notes.iter().map(note).collect::<Vec<_>>(),
+    })
 }

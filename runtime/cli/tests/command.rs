@@ -362,8 +362,13 @@ fn codes_and_plans_are_explained() {
     let plan =
         ["explain", "kernels/rainfusion.tile", "rainfusion_paper", "--plan", "--shape", "B=1,H=2,G=2,N=5070,D=64"];
     let said = done(&[&plan[..], &numbers].concat());
-    assert!(said.contains("launch attention(") && said.contains("via windows_paper(13"), "{said}");
-    assert!(!said.contains("copy "), "{said}");
+    assert!(said.contains("4 launches, nothing copied") && said.contains("via    windows_paper(13"), "{said}");
+    assert!(said.contains("block_means ×2 in one launch") && said.contains("notes"), "{said}");
+    assert!(said.lines().all(|line| line.chars().count() <= 100), "{said}");
+    let object = done(&[&plan[..], &numbers, &["--format=json"]].concat());
+    let object: serde_json::Value = serde_json::from_str(&object).expect("JSON");
+    assert_eq!(object["steps"].as_array().map(Vec::len), Some(4), "{object}");
+    assert_eq!(object["buffers"][0]["bytes"], 2 * 5070 * 64 * 4, "{object}");
     assert!(done(&["devices"]).contains("interp"));
 }
 
