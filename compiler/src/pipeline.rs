@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use pantile_ir::{Func, verify};
 
-use crate::passes::{Changed, PassCx, canonicalise, cse, dce, fold, licm, shorten, skip, split};
+use crate::analysis::fill::{Lanes, unmet};
+use crate::passes::{Changed, PassCx, canonicalise, cse, dce, fold, licm, pad, shorten, skip, split};
 
 /// A pass.
 #[derive(Clone, Copy, Debug)]
@@ -26,15 +27,19 @@ const SKIP: Pass = Pass { name: "skip", doc: "Turn loop guards into bounds and m
 const SHORTEN: Pass =
     Pass { name: "shorten", doc: "Leave out blocks of which an element mask keeps nothing.", run: shorten };
 const SPLIT: Pass = Pass { name: "split", doc: "Part the blocks that an element mask keeps whole.", run: split };
+const PAD: Pass = Pass { name: "pad", doc: "Say what padding lanes hold, where it is seen.", run: pad };
 const DCE: Pass = Pass { name: "dce", doc: "Remove what nothing asks for.", run: dce };
 
 /// Every pass, by name.
-pub const PASSES: &[Pass] = &[CANONICALISE, FOLD, CSE, LICM, SKIP, SHORTEN, SPLIT, DCE];
+pub const PASSES: &[Pass] = &[CANONICALISE, FOLD, CSE, LICM, SKIP, SHORTEN, SPLIT, PAD, DCE];
 
 /// The order in which a kernel goes through them. The second half cleans up after
 /// those that restrict and divide loops.
 pub const SEQUENCE: &[Pass] =
     &[FOLD, CANONICALISE, FOLD, CSE, LICM, SKIP, SHORTEN, SPLIT, CANONICALISE, FOLD, CSE, LICM, DCE];
+
+/// What targets with fixed tile shapes run after it. Nothing here may touch what `pad` made of padding.
+pub const FIXED_TILES: &[Pass] = &[PAD, FOLD, CANONICALISE, FOLD, CSE, DCE];
 
 /// How to run the passes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,11 +50,13 @@ pub struct Options {
     pub dump: bool,
     /// Names of passes to leave out.
     pub disable: Vec<String>,
+    /// How many lanes the target's tiles have: [`FIXED_TILES`] is for all but the valid ones.
+    pub lanes: Lanes,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { verify: cfg!(debug_assertions), dump: false, disable: Vec::new() }
+        Self { verify: cfg!(debug_assertions), dump: false, disable: Vec::new(), lanes: Lanes::Valid }
     }
 }
 
@@ -103,12 +110,13 @@ pub fn optimise_with(func: &mut Func, options: &Options, after: &mut dyn FnMut(&
         }
     }
     report.bug = check(func, "input", options);
-    for pass in SEQUENCE.iter().filter(|p| !options.disable.iter().any(|name| name == p.name)) {
+    let padded = if options.lanes == Lanes::Valid { &[] } else { FIXED_TILES };
+    for pass in SEQUENCE.iter().chain(padded).filter(|p| !options.disable.iter().any(|name| name == p.name)) {
         if report.bug.is_some() {
             break;
         }
         let start = Instant::now();
-        let changed = (pass.run)(func, &PassCx {}) == Changed::Yes;
+        let changed = (pass.run)(func, &PassCx { lanes: options.lanes }) == Changed::Yes;
         let time = start.elapsed();
         let text = (changed && options.dump).then(|| pantile_ir::print(func));
         report.passes.push(PassReport { name: pass.name, time, changed, text });
@@ -117,7 +125,19 @@ pub fn optimise_with(func: &mut Func, options: &Options, after: &mut dyn FnMut(&
             after(pass.name, func);
         }
     }
+    if report.bug.is_none() && !options.disable.iter().any(|name| name == PAD.name) {
+        report.bug = padding_is_seen(func, options);
+    }
     report
+}
+
+/// After all passes, no use sees padding of the target's tiles.
+fn padding_is_seen(func: &Func, options: &Options) -> Option<Bug> {
+    let name = |u: &crate::passes::Unmet| {
+        format!("`%{}` sees what stands in padding along `{}`", u.site.0, func.dim(u.dim).name)
+    };
+    let rules: Vec<String> = if options.verify { unmet(func, options.lanes).iter().map(name).collect() } else { vec![] };
+    (!rules.is_empty()).then(|| Bug { pass: PAD.name, rules, text: pantile_ir::print(func) })
 }
 
 fn check(func: &Func, pass: &'static str, options: &Options) -> Option<Bug> {

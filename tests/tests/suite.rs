@@ -7,6 +7,7 @@
 //! | `verify` | | IR | what the verifier says, one line a rule |
 //! | `diag` | | Pantile source | its diagnostics in short form |
 //! | `emit` | a kernel, then bindings `T=f32 BQ=8` (dtypes and ints) | Pantile source | its IR after all passes |
+//! | `tiles` | lanes (`sized` or `powers_of_two`), then as `emit` | Pantile source | its IR for targets with such tiles |
 //!
 //! It compares texts and runs no kernel.
 
@@ -14,10 +15,10 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pantile_compiler::passes::PassCx;
-use pantile_compiler::pipeline::PASSES;
+use pantile_compiler::passes::{Lanes, PassCx};
+use pantile_compiler::pipeline::{FIXED_TILES, PASSES};
 use pantile_compiler::{Bindings, Module};
-use pantile_ir::{parse, print, verify};
+use pantile_ir::{Func, parse, print, verify};
 
 const HEAD: &str = "// test: ";
 const EXPECT: &str = "//---- EXPECT\n";
@@ -51,7 +52,11 @@ fn outcome(case: &Case) -> String {
             let loaded = load(&case.input);
             pantile_diag::render_short(&loaded.diagnostics, &loaded.sources)
         }
-        Some("emit") => emit(&case.input, words),
+        Some("emit") => match specialised(&case.input, words) {
+            Ok(func) => print(&func),
+            Err(why) => why,
+        },
+        Some("tiles") => tiles(&case.input, words),
         _ => format!("no kind of test: `{}`", case.head),
     }
 }
@@ -78,10 +83,30 @@ fn load(text: &str) -> pantile_compiler::Loaded {
     Module::load("case.tile", text, &mut |path| Err(format!("no file `{path}`")))
 }
 
-fn emit<'a>(input: &str, mut words: impl Iterator<Item = &'a str>) -> String {
+/// With the passes for fixed tile shapes behind all others.
+fn tiles<'a>(input: &str, mut words: impl Iterator<Item = &'a str>) -> String {
+    let lanes = match words.next() {
+        Some("sized") => Lanes::Sized,
+        Some("powers_of_two") => Lanes::PowersOfTwo,
+        other => return format!("`{}` says no number of lanes", other.unwrap_or_default()),
+    };
+    let mut func = match specialised(input, words) {
+        Ok(func) => func,
+        Err(why) => return why,
+    };
+    for pass in FIXED_TILES {
+        let _ = (pass.run)(&mut func, &PassCx { lanes });
+        if let Err(errors) = verify(&func) {
+            return format!("`{}` broke it:\n{}\n{}", pass.name, errors.join("\n"), print(&func));
+        }
+    }
+    print(&func)
+}
+
+fn specialised<'a>(input: &str, mut words: impl Iterator<Item = &'a str>) -> Result<Func, String> {
     let loaded = load(input);
     let (Some(module), Some(kernel)) = (&loaded.module, words.next()) else {
-        return pantile_diag::render_short(&loaded.diagnostics, &loaded.sources);
+        return Err(pantile_diag::render_short(&loaded.diagnostics, &loaded.sources));
     };
     let mut bindings = Bindings::default();
     for (name, value) in words.filter_map(|w| w.split_once('=')) {
@@ -91,13 +116,10 @@ fn emit<'a>(input: &str, mut words: impl Iterator<Item = &'a str>) -> String {
                 bindings.ints.insert(name.into(), n);
                 bindings.extents.insert(name.into(), n);
             }
-            _ => return format!("`{value}` is neither a dtype nor a number"),
+            _ => return Err(format!("`{value}` is neither a dtype nor a number")),
         }
     }
-    match module.specialise(kernel, &bindings) {
-        Ok(func) => print(&func),
-        Err(diagnostics) => pantile_diag::render_short(&diagnostics, &loaded.sources),
-    }
+    module.specialise(kernel, &bindings).map_err(|found| pantile_diag::render_short(&found, &loaded.sources))
 }
 
 fn files(dir: &Path, found: &mut Vec<PathBuf>) {
