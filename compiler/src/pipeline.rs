@@ -136,7 +136,8 @@ fn padding_is_seen(func: &Func, options: &Options) -> Option<Bug> {
     let name = |u: &crate::passes::Unmet| {
         format!("`%{}` sees what stands in padding along `{}`", u.site.0, func.dim(u.dim).name)
     };
-    let rules: Vec<String> = if options.verify { unmet(func, options.lanes).iter().map(name).collect() } else { vec![] };
+    let rules: Vec<String> =
+        if options.verify { unmet(func, options.lanes).iter().map(name).collect() } else { vec![] };
     (!rules.is_empty()).then(|| Bug { pass: PAD.name, rules, text: pantile_ir::print(func) })
 }
 

@@ -27,7 +27,7 @@ pub(crate) fn run(executable: &Executable, device: &Device, calls: &mut [Call<'_
                 hook(Progress { kernel: &func.name, done: before + done, total: all });
             }
         };
-        let hooks = Hooks { print: Some(&print), progress: Some(&progress) };
+        let hooks = Hooks { print: Some(&print), progress: Some(&progress), ..Hooks::default() };
         run_with(func, call.extents, &orders, &mut args, options, hooks).map_err(|fault| Error::Fault {
             kernel: func.name.clone(),
             instance: fault.instance,

@@ -10,6 +10,7 @@ use pantile_diag::render_short;
 use pantile_interp::{Arg, Array, Data, MaskArray, order_table};
 use pantile_ir::{Axis, DType, Func, Kind, ParamKind, Scalar, eval, verify};
 use pantile_tests::execute::{Layout, Outcome, difference, interpret, on_cpu};
+use pantile_tests::padded;
 
 /// Blocks are of this many, so that the sizes below stand around them.
 const BLOCK: i64 = 8;
@@ -166,6 +167,14 @@ fn check(module: &Module, kernel: &Signature, bind: &Bindings) -> Result<(), Str
     }
     agree("machine code before passes", on_cpu(&func, &extents, &walks, &args, Layout::Dense)?)?;
     let walks = self::walks(&after)?;
+    for lanes in padded::LANES {
+        let padded = padded::pad(&func, lanes)?;
+        let (outcome, selects) = padded::interpret(&padded, lanes, 1, (&extents, &walks, &args));
+        agree(&format!("tiles of {lanes:?} lanes"), outcome)?;
+        if selects.in_full_blocks > 0 {
+            return Err(format!("tiles of {lanes:?} lanes: {} selects in full blocks", selects.in_full_blocks));
+        }
+    }
     agree("the interpreter after passes", interpret(&after, &extents, &walks, &args))?;
     for layout in [Layout::Dense, Layout::Reversed, Layout::Spread] {
         agree(&format!("machine code, {layout:?}"), on_cpu(&after, &extents, &walks, &args, layout)?)?;

@@ -1,7 +1,7 @@
 //! The reference interpreter: what a kernel in Tile IR means. Every back end is compared with it.
 //!
 //! Program instances run one after another; each value is an array with exactly the valid lanes of the blocks that are
-//! in scope (no padding exists here), each op is one arm in `machine.rs`, and what an op does to single elements is asked
+//! in scope (no padding exists, but for [`Padding`], which proves that it could), each op is one arm in `machine.rs`, and what an op does to single elements is asked
 //! of [`pantile_ir::eval`]. Nothing is optimised beyond plain loops, and nothing knows a source language or a target.
 //!
 //! The kernel must be one that [`pantile_ir::verify`] accepts; arguments are checked here.
@@ -13,6 +13,7 @@ mod launch;
 mod machine;
 mod memory;
 mod order;
+mod padding;
 mod rowwise;
 mod tile;
 
@@ -21,6 +22,7 @@ use pantile_ir::Func;
 
 pub use array::{Arg, Array, Data, MaskArray};
 pub use order::order_table;
+pub use padding::Padding;
 
 /// What is checked while a kernel runs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,6 +40,8 @@ pub struct Hooks<'a> {
     pub print: Option<&'a dyn Fn(&str)>,
     /// Takes the number of instances done and the number of all.
     pub progress: Option<&'a dyn Fn(u64, u64)>,
+    /// Runs the kernel on tiles with padding, which is not what a kernel means but must come to the same.
+    pub padding: Option<&'a Padding<'a>>,
 }
 
 /// Why a launch stopped. What was stored before stays stored.

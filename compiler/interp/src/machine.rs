@@ -4,8 +4,9 @@
 use std::rc::Rc;
 
 use pantile_diag::Span;
-use pantile_ir::{BlockTable, DimId, Func, GridAxis, Inst, Loop, Op, Over, ParamKind, Region, Scalar, Value};
+use pantile_ir::{BlockTable, DType, DimId, Func, GridAxis, Inst, Loop, Op, Over, ParamKind, Region, Scalar, Value};
 
+use crate::padding::divides;
 use crate::tile::{Space, Tile};
 use crate::{Arg, Data, Fault, Hooks, Options, dot, element, rowwise};
 
@@ -23,7 +24,7 @@ pub(crate) struct Machine<'a> {
     pub instance: u64,
     orders: &'a [Vec<i32>],
     options: Options,
-    hooks: Hooks<'a>,
+    pub hooks: Hooks<'a>,
     /// For each dim walked in an order, its lanes.
     tables: Vec<Option<BlockTable>>,
     /// The block that defines each dim; 0 for dims that are defined everywhere.
@@ -115,7 +116,7 @@ impl<'a> Machine<'a> {
     }
 
     /// How many lanes the current block of a dim has.
-    fn len(&self, dim: DimId) -> usize {
+    pub fn len(&self, dim: DimId) -> usize {
         let (size, block) = (self.func.dim(dim).size, self.blocks[dim.index()]);
         match &self.tables[dim.index()] {
             Some(table) => table.len.get(block as usize).map_or(0, |n| *n as usize),
@@ -125,17 +126,20 @@ impl<'a> Machine<'a> {
 
     /// The lanes of the blocks that define these dims.
     pub fn space(&self, dims: &[DimId]) -> Space {
-        Space { dims: dims.to_vec(), shape: dims.iter().map(|d| self.len(*d)).collect() }
+        Space { dims: dims.to_vec(), shape: dims.iter().map(|d| self.width(*d)).collect() }
     }
 
     /// The walk positions of a dim's lanes.
     fn positions(&self, dim: DimId) -> Vec<i64> {
-        self.lanes(dim, |table| &table.pos)
+        let valid = self.lanes(dim, |table| &table.pos);
+        self.widened(dim, valid, |l| self.poison(DType::I64, l as u64).as_i64())
     }
 
     /// The memory positions of a dim's lanes.
     pub fn elements(&self, dim: DimId) -> Vec<i64> {
-        self.lanes(dim, |table| &table.elem)
+        let valid = self.lanes(dim, |table| &table.elem);
+        // No element is there.
+        self.widened(dim, valid, |_| -1)
     }
 
     fn lanes(&self, dim: DimId, column: impl Fn(&BlockTable) -> &Vec<i32>) -> Vec<i64> {
@@ -177,6 +181,7 @@ impl<'a> Machine<'a> {
             } else if let Op::If = &inst.op {
                 self.branch(inst)?;
             } else if let Some(tile) = self.inst(inst).map_err(at)? {
+                let tile = self.say_padding(inst.results[0], &inst.op, tile).map_err(at)?;
                 self.set(inst.results[0], tile);
             }
         }
@@ -273,6 +278,8 @@ impl<'a> Machine<'a> {
     fn inst(&mut self, inst: &Inst) -> Result<Option<Tile>, String> {
         let func = self.func;
         let args = self.all(&inst.args)?;
+        self.tell(inst);
+        let padded = self.hooks.padding.is_some();
         let dtype = |n: usize| func.ty(inst.args[n]).dtype();
         let space = || match inst.results.first() {
             Some(value) => self.space(func.ty(*value).dims()),
@@ -288,11 +295,15 @@ impl<'a> Machine<'a> {
             Op::At(dim) => space().tile(Data::Int(self.elements(*dim))),
             Op::Valid(_) => {
                 let space = space();
-                let data = Data::Bool(vec![true; space.count()]);
-                space.tile(data)
+                let data = self.padding_of(&space).into_iter().map(|padding| !padding).collect();
+                space.tile(Data::Bool(data))
             }
             Op::OrderAt(extent) => self.order_at(*extent, &args[0]),
             Op::Unary(op) => element::unary(*op, dtype(0), &args[0]),
+            Op::Binary(op) if padded && divides(&inst.op, dtype(0)) => {
+                let divisor = self.divisor(&space(), &args[1]);
+                element::binary(*op, dtype(0), space(), &args[0], &divisor)?
+            }
             Op::Binary(op) => element::binary(*op, dtype(0), space(), &args[0], &args[1])?,
             Op::Select => element::select(space(), &args[0], &args[1], &args[2])?,
             Op::Cast(to) => element::cast(dtype(0), *to, &args[0]),
@@ -305,9 +316,13 @@ impl<'a> Machine<'a> {
             Op::ArgReduce(op, dim) => rowwise::arg_reduce(*op, dtype(0), &args[0], *dim),
             Op::Scan(op, dim) => rowwise::scan(*op, dtype(0), &args[0], *dim),
             Op::Sort { dim, descending } => rowwise::sort(dtype(0), &args[0], *dim, *descending),
+            Op::KthLargest(dim) if padded => {
+                self.padded_kth_largest(dtype(0), &args[0], args[1].first().as_i64(), *dim)
+            }
             Op::KthLargest(dim) => rowwise::kth_largest(dtype(0), &args[0], args[1].first().as_i64(), *dim),
             Op::Gather(dim) => rowwise::gather(dtype(0), space(), &args[0], &args[1], *dim),
             Op::Dot(dims) => dot::dot(dtype(0), space(), &args[0], &args[1], dims)?,
+            Op::Split { .. } | Op::Merge { .. } if padded => self.reshaped(&inst.op, &args[0])?,
             Op::Split { from, into } => rowwise::reshape(&args[0], &[*from], &self.space(into))?,
             Op::Merge { from, into } => rowwise::reshape(&args[0], from, &self.space(&[*into]))?,
             Op::Random => element::random(space(), &args[0], &args[1]),
@@ -325,10 +340,10 @@ impl<'a> Machine<'a> {
                 return Ok(None);
             }
             Op::Print(label) => {
-                self.print(label, inst.args[0], &args[0]);
+                self.print(label, inst.args[0], &self.cropped(&args[0], &args[0].dims));
                 return Ok(None);
             }
-            Op::Assert(message) => return self.assert(message, &args[0]).map(|()| None),
+            Op::Assert(message) => return self.assert(message, &self.cropped(&args[0], &args[0].dims)).map(|()| None),
             Op::For(_) | Op::If => return Err("an op with regions has another way in".into()),
         };
         Ok(Some(tile))

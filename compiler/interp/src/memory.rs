@@ -41,7 +41,11 @@ impl Machine<'_> {
         dims.sort();
         dims.dedup();
         let space = self.space(&dims);
-        let offsets = offsets(&space, &coords, &sizes);
+        let mut offsets = offsets(&space, &coords, &sizes);
+        if self.hooks.padding.is_some() {
+            let padding = self.padding_of(&space);
+            offsets.iter_mut().zip(padding).filter(|(_, p)| *p).for_each(|(o, _)| *o = None);
+        }
         Ok(Places { space, offsets })
     }
 

@@ -476,7 +476,7 @@ fn print_shows_dims_by_name() {
     let func = b.finish();
     let said = std::cell::RefCell::new(Vec::new());
     let print = |line: &str| said.borrow_mut().push(line.to_owned());
-    let hooks = Hooks { print: Some(&print), progress: None };
+    let hooks = Hooks { print: Some(&print), progress: None, ..Hooks::default() };
     run_with(&func, &[], &[], &mut [], Options { checks: true, races: false }, hooks).unwrap();
     run_with(&func, &[], &[], &mut [], Options::default(), hooks).unwrap();
     assert_eq!(*said.borrow(), ["lanes = i64{d0: 3} [0, 1, 2]"]);

@@ -339,6 +339,11 @@ fn sources_in(func: &Func, region: &Region, found: &mut HashMap<Value, Vec<Value
     }
 }
 
+/// What stands in padding on a target with such lanes.
+pub fn fills(func: &Func, lanes: Lanes) -> Fills {
+    Context::new(func, lanes).analyse(&HashMap::new())
+}
+
 /// The uses that see padding on a target with such lanes; none after the pass `pad`.
 pub fn unmet(func: &Func, lanes: Lanes) -> Vec<Unmet> {
     let found = Context::new(func, lanes).analyse(&HashMap::new()).unmet;

@@ -18,7 +18,7 @@ mod shorten;
 mod skip;
 mod split;
 
-pub use crate::analysis::fill::{Fills, Lanes, Unmet};
+pub use crate::analysis::fill::{Fills, Lanes, Unmet, fills, unmet};
 pub use crate::pipeline::{Bug, Options, Pass, PassReport, Report, optimise};
 pub use canonicalise::run as canonicalise;
 pub use cse::run as cse;

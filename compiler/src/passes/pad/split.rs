@@ -195,7 +195,8 @@ fn nothing() -> Inst {
 
 /// Whether an instruction defines a value, or something in it does.
 fn defines(inst: &Inst, v: Value) -> bool {
-    inst.results.contains(&v) || inst.regions.iter().any(|r| r.args.contains(&v) || r.insts.iter().any(|i| defines(i, v)))
+    inst.results.contains(&v)
+        || inst.regions.iter().any(|r| r.args.contains(&v) || r.insts.iter().any(|i| defines(i, v)))
 }
 
 fn walks(inst: &Inst, dim: DimId) -> bool {
