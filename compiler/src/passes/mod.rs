@@ -8,7 +8,6 @@ mod canonicalise;
 mod copy;
 mod cse;
 mod dce;
-mod duplicate;
 mod element_masks;
 mod fold;
 mod licm;

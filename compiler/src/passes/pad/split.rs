@@ -7,7 +7,7 @@ use pantile_ir::{BinaryOp, DType, Dim, DimId, Inst, Loop, Op, Over, Region, Scal
 
 use super::Pad;
 use crate::analysis::fill::{Context, Unmet};
-use crate::passes::duplicate::Duplicate;
+use crate::passes::copy::Copies;
 
 impl Pad<'_> {
     /// Splits at the outermost place that needs it; whether there was one.
@@ -86,10 +86,9 @@ impl Pad<'_> {
         }
         let stays = region.insts.iter().take_while(|i| self.is_outside(i, dim)).count();
         let rest = Region { args: Vec::new(), insts: region.insts.split_off(stays), yields: region.yields.clone() };
-        let mut duplicate = Duplicate::new(self.func, None);
-        let full = duplicate.region(&rest);
-        let values = duplicate.values;
-        self.copied(&values, None);
+        let mut copies = Copies::default();
+        let full = copies.region(self.func, &rest);
+        self.copied(copies.names(), None);
         let span = rest.insts.first().map_or_else(Span::default, |i| i.span);
         let mut e = Emit { pad: self, out: &mut region.insts, span };
         let len = e.push(Op::BlockLen(dim), &[], DType::I64);
@@ -125,10 +124,9 @@ impl Pad<'_> {
         inst.op = Op::For(Loop { bounds: true, ..it });
         inst.args.splice(0..2, full);
         let to = self.full_dim(dim);
-        let mut duplicate = Duplicate::new(self.func, Some((dim, to)));
-        let main = duplicate.inst(&inst);
-        let values = duplicate.values;
-        self.copied(&values, Some(dim));
+        let mut copies = Copies::renaming(dim, to);
+        let main = copies.inst(self.func, &inst);
+        self.copied(copies.names(), Some(dim));
         let fixed = inst.args.len() - inst.results.len();
         inst.args.splice(0..2, rest);
         inst.args.splice(fixed.., main.results.iter().copied());
