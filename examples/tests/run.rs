@@ -45,3 +45,11 @@ fn skipping() {
         "{text}"
     );
 }
+
+#[test]
+fn walking() {
+    let run =
+        Command::new(env!("CARGO_BIN_EXE_walking")).args(["3", "9", "10", "1"]).output().expect("the example starts");
+    let text = String::from_utf8(run.stdout).expect("text");
+    assert!(run.status.success() && number(&text, "windows_paper ") > 0.0 && number(&text, "hilbert ") > 0.0, "{text}");
+}

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use pantile_compiler::{Bindings, Signature};
 use pantile_diag::SourceMap;
+use pantile_ir::Order;
 
 use crate::kernel::Kernel;
 use crate::pipeline::Pipeline;
@@ -140,6 +141,14 @@ impl Module {
         let Loaded { module, sources, .. } = &*self.loaded;
         let order = module.order(name, args, extent).map_err(|d| Error::source(d, sources))?;
         device.table(&order, sources)
+    }
+
+    /// The table of an order of a plan: the element at each position, -1 where there is none.
+    ///
+    /// # Errors
+    /// If its kernel stops, or it is not one-to-one.
+    pub fn table(&self, order: &Order, device: &crate::Device) -> Result<Arc<Vec<i32>>> {
+        device.table(order, &self.loaded.sources)
     }
 
     fn missing(&self, kind: &'static str, name: &str, known: &[Signature]) -> Error {

@@ -17,6 +17,7 @@ mod run;
 mod screen;
 mod target;
 mod values;
+mod walks;
 
 use std::process::ExitCode;
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::bind::Bind;
 use crate::failure::{Failure, Outcome};
-use crate::screen;
+use crate::{screen, walks};
 
 /// How to print a plan.
 #[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
@@ -18,7 +18,7 @@ pub(crate) enum Format {
     Json,
 }
 
-/// The longest line of a note.
+/// The longest line of a note or walk.
 const WIDTH: usize = 100;
 
 /// Prints the plan of a pipeline for the extents and scalars on the command line.
@@ -44,22 +44,32 @@ fn text(module: &Module, plan: &Plan) {
         // Headings stand at the margin.
         screen::line(&if line.starts_with(' ') { line.to_owned() } else { screen::bold(line) });
     }
+    let walks = walks::of(module, plan);
+    if !walks.is_empty() {
+        screen::line(&screen::bold("walks"));
+    }
+    walks.iter().for_each(|walk| wrapped(&walk.text()));
     if !plan.notes.is_empty() {
         screen::line(&screen::bold("notes"));
     }
     for note in &plan.notes {
         let (file, line) = place(module, note);
-        let mut row = String::from("  ");
-        for word in format!("{} ({file}:{line})", note.text).split(' ') {
-            if row.chars().count() + word.chars().count() >= WIDTH && !row.trim().is_empty() {
-                screen::line(row.trim_end());
-                row = String::from("    ");
-            }
-            row += word;
-            row.push(' ');
-        }
-        screen::line(row.trim_end());
+        wrapped(&format!("{} ({file}:{line})", note.text));
     }
+}
+
+/// A sentence, set in; its further lines more so.
+fn wrapped(text: &str) {
+    let mut row = String::from("  ");
+    for word in text.split(' ') {
+        if row.chars().count() + word.chars().count() >= WIDTH && !row.trim().is_empty() {
+            screen::line(row.trim_end());
+            row = String::from("    ");
+        }
+        row += word;
+        row.push(' ');
+    }
+    screen::line(row.trim_end());
 }
 
 fn place(module: &Module, note: &Note) -> (String, usize) {
@@ -121,6 +131,7 @@ fn as_json(module: &Module, plan: &Plan) -> Value {
             "places": footprint.places,
             "peak": footprint.peak,
         },
+        "walks": walks::of(module, plan).iter().map(walks::Walk::as_json).collect::<Vec<_>>(),
         "notes": plan.notes.iter().map(note).collect::<Vec<_>>(),
     })
 }

@@ -75,7 +75,8 @@ fn orders_are_arguments() {
     let source = inputs.path("walked.tile");
     let code = "order back(p in N, N: int, on: bool = true) -> int { if on { N - 1 - p } else { p } }
 kernel double(x: tensor<f32>[N]) -> (y: tensor<f32>[N]) grid (i in N by 4) { y[i] = x[i] * 2.0; }
-pipeline walked(x: tensor<f32>[N], walk: order) -> (y: tensor<f32>[N]) { y = permute(double(x), N via walk); }";
+pipeline walked(x: tensor<f32>[N], walk: order) -> (y: tensor<f32>[N]) { y = permute(double(x), N via walk); }
+pipeline fused(x: tensor<f32>[N], walk: order) -> (y: tensor<f32>[N]) { y = unpermute(double(permute(x, N via walk)), N via walk); }";
     fs::write(&source, code).expect("a file");
     let data = inputs.path("data.safetensors");
     let (x, table) = (Tensor::from_slice(&[3], &[1.0f32, 2.0, 3.0]), Tensor::from_slice(&[3], &[1i64, 2, 0]));
@@ -102,7 +103,10 @@ pipeline walked(x: tensor<f32>[N], walk: order) -> (y: tensor<f32>[N]) { y = per
     }
     refused(&["run", &source, "walked", "--arg", &x, "--arg", &format!("walk={data}:x")], 2, &["i32 or i64", "f32[3]"]);
     let plan = ["explain", &source, "walked", "--plan", "--shape", "N=3"];
-    assert!(done(&[&plan[..], &["--arg", "walk=back(3)"]].concat()).contains("via back(3, 1)"));
+    assert!(done(&[&plan[..], &["--arg", "walk=back(3)"]].concat()).contains("via    back(3, 1)"));
+    let fused = ["explain", &source, "fused", "--plan", "--shape", "N=11", "--arg", "walk=back(11)"];
+    let walks = "back(11, 1) by 4: 2 of 3 blocks are lines of 4 (stride -1), 1 lines of 3 (stride -1)";
+    assert!(done(&fused).contains(walks));
     refused(&plan, 2, &["order `walk` is missing; give `--arg walk=ORDER(…)`"]);
     refused(&[&plan[..], &["--arg", "wolk=back(3)"]].concat(), 2, &["takes no order `wolk`; it takes walk"]);
 }
@@ -362,12 +366,14 @@ fn codes_and_plans_are_explained() {
     let plan =
         ["explain", "kernels/rainfusion.tile", "rainfusion_paper", "--plan", "--shape", "B=1,H=2,G=2,N=5070,D=64"];
     let said = done(&[&plan[..], &numbers].concat());
-    assert!(said.contains("4 launches, nothing copied") && said.contains("via    windows_paper(13"), "{said}");
+    assert!(said.contains("6 launches, nothing copied") && said.contains("via    windows_paper(13"), "{said}");
     assert!(said.contains("block_means ×2 in one launch") && said.contains("notes"), "{said}");
+    assert!(said.contains("18 of 40 blocks are boxes 2×8×8 (strides 390, 26, 1)"), "{said}");
     assert!(said.lines().all(|line| line.chars().count() <= 100), "{said}");
     let object = done(&[&plan[..], &numbers, &["--format=json"]].concat());
     let object: serde_json::Value = serde_json::from_str(&object).expect("JSON");
-    assert_eq!(object["steps"].as_array().map(Vec::len), Some(4), "{object}");
+    assert_eq!(object["steps"].as_array().map(Vec::len), Some(6), "{object}");
+    assert_eq!(object["walks"][0]["boxes"][0]["strides"], serde_json::json!([390, 26, 1]), "{object}");
     assert_eq!(object["buffers"][0]["bytes"], 2 * 5070 * 64 * 4, "{object}");
     assert!(done(&["devices"]).contains("interp"));
 }
