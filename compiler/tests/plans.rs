@@ -100,7 +100,7 @@ fn rainfusion_copies_nothing_and_is_attention_where_all_is_kept() {
         args.extend((dialect == "paper").then(|| truth(false)));
         args.push(truth(last));
         let plan = planned(&module, &format!("rainfusion_{dialect}"), args, &[("P", 16)]);
-        let flags = ["video_heads", "block_kinds ×2"];
+        let flags = ["video_heads", "block_kinds"];
         let method = ["block_means ×2", "block_scores", "select", "attention"];
         assert_eq!(labels(&plan), [&flags[..], &method].concat());
         assert_eq!(

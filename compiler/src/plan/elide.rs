@@ -112,7 +112,7 @@ impl Planner<'_, '_> {
 }
 
 /// Whether running it shows apart from its outputs.
-fn speaks(region: &Region) -> bool {
+pub(super) fn speaks(region: &Region) -> bool {
     any(region, &|inst| matches!(inst.op, Op::Print(_) | Op::Assert(_)))
 }
 

@@ -9,6 +9,7 @@ mod launch;
 mod memory;
 mod outputs;
 mod planner;
+mod repeat;
 mod slots;
 mod text;
 mod traffic;

@@ -86,6 +86,7 @@ pub(crate) fn plan(
     if planner.diags.has_errors() {
         return None;
     }
+    planner.share();
     planner.elide()?;
     planner.group();
     let Planner { mut buffers, steps, notes, .. } = planner;
