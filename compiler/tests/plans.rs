@@ -103,11 +103,8 @@ fn rainfusion_copies_nothing_and_is_attention_where_all_is_kept() {
         let flags = ["video_heads", "block_kinds"];
         let method = ["block_means ×2", "block_scores", "select", "attention"];
         assert_eq!(labels(&plan), [&flags[..], &method].concat());
-        assert_eq!(
-            plan.buffers.iter().filter(|b| b.role == Role::Temp).count(),
-            5,
-            "only flags and means are temporary"
-        );
+        let temporary = plan.buffers.iter().filter(|b| b.role == Role::Temp && b.life.is_some());
+        assert_eq!(temporary.count(), 4, "only flags and means are temporary");
         let outs = support::execute(
             &plan,
             &[q.clone(), k.clone(), v.clone(), sparsity].map(Arg::Tensor).into_iter().enumerate().collect::<Vec<_>>(),
@@ -116,6 +113,36 @@ fn rainfusion_copies_nothing_and_is_attention_where_all_is_kept() {
         let worst = floats(&outs[0]).iter().zip(&want).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
         assert!(worst < 1e-5, "{dialect} with {text} text tokens: off by {worst}");
     }
+}
+
+/// `BLESS=1` rewrites the text.
+#[test]
+fn the_plan_of_rainfusion_is_as_pinned() {
+    let module = support::shipped("rainfusion.tile");
+    let mut said = String::new();
+    for (dialect, text) in [("paper", 0), ("mindie", 77)] {
+        let (f, y, x) = (13, 15, 26);
+        let n = f * y * x + text;
+        let tensor = |dtype, shape: &[i64]| ArgShape::Tensor { dtype, shape: shape.to_vec() };
+        let mut args = vec![tensor(DType::F32, &[1, 4, n, 64]), tensor(DType::F32, &[1, 2, n, 64])];
+        args.extend([tensor(DType::F32, &[1, 2, n, 64]), tensor(DType::F64, &[4])]);
+        args.extend([f, y, x, text].map(int));
+        args.push(real(DType::F32, 0.125));
+        let plan = planned(&module, &format!("rainfusion_{dialect}"), args, &[]);
+        said += &plan.text();
+        plan.notes.iter().for_each(|note| said += &format!("note: {}\n", note.text));
+        said += "\n";
+        let large = plan.buffers.iter().filter(|b| b.role == Role::Temp).map(|b| b.what.bytes()).max();
+        assert!(large < Some(1 << 17), "{dialect}: no temporary is nearly as large as k");
+    }
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/rainfusion.plan");
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(path, &said).expect("the text can be written");
+    }
+    assert!(
+        said == std::fs::read_to_string(path).unwrap_or_default(),
+        "differs from {path}; BLESS=1 rewrites it\n{said}"
+    );
 }
 
 const WALKS: &str = r#"
@@ -194,6 +221,112 @@ fn what_cannot_be_fused_is_copied_and_stays_right() {
         let reasons = plan.notes.iter().filter(|n| n.text.contains("copied")).count();
         assert!(reasons >= copies, "{name}: every copy has a reason: {:?}", plan.notes);
     }
+}
+
+const SHARING: &str = r#"
+kernel twice<P: int = 4>(x: tensor<f32>[H, N]) -> (y: tensor<f32>[H, N]) grid (i in N by P, h in H) { y[h, i] = x[h, i] * 2.0; }
+kernel add<P: int = 4>(a: tensor<f32>[N], b: tensor<f32>[N]) -> (y: tensor<f32>[N]) grid (i in N by P) { y[i] = a[i] + b[i]; }
+kernel moments<P: int = 4>(x: tensor<f32>[N], w: tensor<f32>[M]) -> (mean: tensor<f32>[N by P], other: tensor<f32>[N by P])
+grid (i in N by P) {
+    let m = all M;
+    mean[index(i)] = sum(x[i], over i) / (len(i) as f32);
+    other[index(i)] = sum(x[i] * x[i], over i) * sum(w[m], over m);
+}
+kernel loud<P: int = 4>(x: tensor<f32>[N]) -> (y: tensor<f32>[N]) grid (i in N by P) {
+    print("sum", sum(x[i], over i));
+    y[i] = x[i];
+}
+order back(p in N, N: int) -> int { N - 1 - p }
+
+pipeline pair(a: tensor<f32>[H, N], b: tensor<f32>[G, M]) -> (x: tensor<f32>[H, N], y: tensor<f32>[G, M]) {
+    x = twice(twice(a));
+    y = twice(twice(b));
+}
+pipeline dependent(a: tensor<f32>[H, N]) -> (y: tensor<f32>[H, N]) { y = twice(twice(a)); }
+pipeline late(a: tensor<f32>[H, N], b: tensor<f32>[N]) -> (x: tensor<f32>[H, N], y: tensor<f32>[N], z: tensor<f32>[H, N]) {
+    x = twice(a);
+    y = add(b, b);
+    z = unpermute(twice(permute(a, N via back(N))), N via back(N));
+}
+pipeline taken(x: tensor<f32>[N]) -> (m: tensor<f32>[NB]) {
+    let doubled = add(x, x);
+    let (mean, _) = moments(x, doubled);
+    m = mean;
+}
+pipeline none(x: tensor<f32>[N]) -> (y: tensor<f32>[N]) {
+    let unused = add(add(x, x), x);
+    let heard = loud(x);
+    y = add(x, x);
+}
+pipeline again(x: tensor<f32>[N]) -> (y: tensor<f32>[N], z: tensor<f32>[N]) {
+    let (a, b) = (add(x, x), add(x, x));
+    y = add(a, b);
+    z = add(b, a);
+}
+pipeline handed(x: tensor<f32>[N], keep: mask[R, C]) -> (y: tensor<f32>[N], z: tensor<f32>[N], k: mask[R, C]) {
+    y = x;
+    z = y;
+    k = keep;
+}
+"#;
+
+#[test]
+fn calls_are_joined_shared_and_left_out() {
+    let module = support::module(SHARING);
+    let tensor = |shape: &[i64]| ArgShape::Tensor { dtype: DType::F32, shape: shape.to_vec() };
+    let vector = || vec![tensor(&[9])];
+    type Case<'a> = (&'a str, Vec<ArgShape>, &'a [&'a str], &'a str);
+    let cases: [Case<'_>; 7] = [
+        ("pair", vec![tensor(&[4, 9]), tensor(&[2, 30])], &["twice ×2", "twice ×2"], "`twice` ×2 in one launch"),
+        ("dependent", vec![tensor(&[4, 9])], &["twice", "twice"], ""),
+        ("late", vec![tensor(&[4, 9]), tensor(&[9])], &["twice", "add", "twice"], ""),
+        ("taken", vector(), &["moments"], "`moments` does not make `other`: nothing takes it"),
+        ("none", vector(), &["loud", "add"], "`add` is not launched: nothing takes what it makes"),
+        ("again", vector(), &["add", "add ×2"], "`add` is launched once"),
+        (
+            "handed",
+            vec![tensor(&[9]), ArgShape::Mask { shape: vec![2, 3] }],
+            &["copy", "copy", "copy"],
+            "output `z` is a copy of `x`",
+        ),
+    ];
+    for (name, args, want, note) in cases {
+        let plan = planned(&module, name, args, &[]);
+        let steps = labels(&plan);
+        assert_eq!(steps, want, "{name}: {:?}", plan.notes);
+        let notes: Vec<&str> = plan.notes.iter().map(|n| n.text.as_str()).collect();
+        assert!(notes.iter().any(|n| n.contains(note)) || note.is_empty(), "{name}: {notes:?}");
+    }
+    let plan = planned(&module, "taken", vector(), &[]);
+    let Step::Launch { func, calls, .. } = &plan.steps[0] else { panic!("a launch") };
+    let left: Vec<&str> = func.params.iter().map(|p| p.name.as_str()).collect();
+    assert_eq!((left, calls[0].args.len()), (vec!["x", "mean"], 2), "`w` and what makes it are gone too");
+}
+
+#[test]
+fn joining_calls_may_not_cost_much_memory() {
+    let module = support::module(
+        "
+kernel grow<P: int = 4>(x: tensor<f32>[N], w: tensor<f32>[M]) -> (y: tensor<f32>[N, M]) grid (i in N by P) {
+    let m = all M;
+    y[i, m] = outer(x[i], w[m]);
+}
+kernel shrink<P: int = 4>(y: tensor<f32>[N, M]) -> (s: tensor<f32>[N]) grid (i in N by P) {
+    let m = all M;
+    s[i] = sum(y[i, m], over m);
+}
+pipeline p(a: tensor<f32>[N], b: tensor<f32>[N], w: tensor<f32>[M]) -> (x: tensor<f32>[N], y: tensor<f32>[N]) {
+    x = shrink(grow(a, w));
+    y = shrink(grow(b, w));
+}
+",
+    );
+    let args = |m: i64| [64, 64, m].map(|n| ArgShape::Tensor { dtype: DType::F32, shape: vec![n] }).to_vec();
+    let large = planned(&module, "p", args(20_000), &[]);
+    assert_eq!(labels(&large), ["grow", "shrink", "grow", "shrink"], "{:?}", large.notes);
+    assert_eq!(large.places, [64 * 20_000 * 4], "one place for both");
+    assert!(large.notes.iter().any(|n| n.text.contains("launched by itself")), "{:?}", large.notes);
+    assert_eq!(labels(&planned(&module, "p", args(500), &[])), ["grow ×2", "shrink ×2"]);
 }
 
 #[test]

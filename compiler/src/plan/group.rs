@@ -11,8 +11,11 @@ use std::sync::Arc;
 use super::planner::Planner;
 use super::{Buffer, Note, Role, Step, memory};
 
-/// Temporaries may take this part more of what the caller's tensors take, for the sake of one launch.
-const WORTH: u64 = 16;
+/// For the sake of fewer launches temporaries may take more by this part of what inputs and outputs take,
+const PART: u64 = 16;
+
+/// or by so many bytes.
+const LITTLE: u64 = 1 << 20;
 
 impl Planner<'_, '_> {
     /// Puts calls into one launch where they can be.
@@ -21,8 +24,8 @@ impl Planner<'_, '_> {
         let mut groups = Groups::new(&self.buffers, &steps);
         let mut peak = groups.peak(&self.buffers, &steps);
         let own = |b: &&Buffer| !matches!(b.role, Role::Temp);
-        let allowance = self.buffers.iter().filter(own).map(|b| b.what.bytes()).fold(0, u64::saturating_add) / WORTH;
-        let limit = peak.saturating_add(allowance);
+        let allowance = self.buffers.iter().filter(own).map(|b| b.what.bytes()).fold(0, u64::saturating_add) / PART;
+        let limit = peak.saturating_add(allowance.max(LITTLE));
         for n in 0..steps.len() {
             let Some(first) = (0..n).find(|m| groups.alike(&steps, *m, n)) else { continue };
             let before = groups.clone();

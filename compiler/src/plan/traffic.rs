@@ -1,6 +1,6 @@
 //! Bytes that steps move: of each tensor that a step reads or writes, its bytes, once. This is what the arguments hold, not
-//! what caches or memory buses see: a tensor that is read again and again counts once, one that is read in part counts
-//! whole.
+//! what caches or memory buses see: a tensor that is read again and again, or by several calls
+//! of one launch, counts once; one that is read in part counts whole.
 
 use super::uses::{Access, does};
 use super::{Plan, PlanArg, Step};
@@ -24,9 +24,13 @@ impl Plan {
         let mut all = Vec::new();
         for (step, s) in self.steps.iter().enumerate() {
             let bytes = |buffer: usize| self.buffers[buffer].what.bytes();
+            let first = all.len();
             let mut row = |buffer: usize, read: bool, written: bool| {
                 let (read, written) = (u64::from(read) * bytes(buffer), u64::from(written) * bytes(buffer));
-                all.push(Traffic { step, buffer, read, written });
+                match all[first..].iter_mut().find(|t: &&mut Traffic| t.buffer == buffer) {
+                    Some(known) => (known.read, known.written) = (known.read.max(read), known.written.max(written)),
+                    None => all.push(Traffic { step, buffer, read, written }),
+                }
             };
             match s {
                 Step::Copy { from, to, .. } | Step::Permute { from, to, .. } => {

@@ -52,9 +52,14 @@ fn text(module: &Module, plan: &Plan) {
     if !plan.notes.is_empty() {
         screen::line(&screen::bold("notes"));
     }
+    let mut said: Vec<String> = Vec::new();
     for note in &plan.notes {
         let (file, line) = place(module, note);
-        wrapped(&format!("{} ({file}:{line})", note.text));
+        let text = format!("{} ({file}:{line})", note.text);
+        if !said.contains(&text) {
+            wrapped(&text);
+            said.push(text);
+        }
     }
 }
 
