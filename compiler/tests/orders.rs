@@ -180,3 +180,52 @@ fn orders_have_an_end() {
         assert!(said.contains(want), "{text}\nsaid: {said}\nwant: {want}");
     }
 }
+
+#[test]
+fn windows_of_any_size_visit_every_token_once() {
+    let module = support::shipped("windows.tile");
+    for (f, y, x) in [(1, 1, 1), (1, 7, 9), (3, 9, 17), (4, 8, 8), (5, 6, 4), (7, 2, 13)] {
+        for (wf, wy, wx) in [(1, 1, 1), (2, 8, 8), (1, 3, 4), (3, 2, 5), (9, 9, 20)] {
+            for (text, last) in [(0, 0), (5, 0), (70, 1)] {
+                let n = f * y * x + text;
+                let shared = [("F", f), ("Y", y), ("X", x), ("wf", wf), ("wy", wy), ("wx", wx)];
+                let args = [&shared[..], &[("text", text), ("text_last", last)]].concat();
+                let plain = (0..=f.min(2))
+                    .map(|apart| table(&module, "windows", &[&args[..], &[("apart", apart)]].concat(), n));
+                let padded = table(&module, "windows_padded", &[&args[..], &[("P", 32)]].concat(), n);
+                let size = (wf * wy * wx) as usize;
+                let whole = |n: i64, w: i64| ((n + w - 1) / w) as usize;
+                let covered = whole(f, wf) * whole(y, wy) * whole(x, wx) * size;
+                let texts = if text > 0 { covered.next_multiple_of(32) + text as usize } else { covered };
+                assert_eq!(padded.len(), texts, "{args:?}");
+                // A window of the padded walk is a box: no two of its tokens are further apart than its sides.
+                let video = if last == 1 { 0 } else { text };
+                for window in padded[..covered].chunks(size) {
+                    let tokens = || window.iter().filter(|t| **t >= 0).map(|t| i64::from(*t) - video);
+                    for (step, side, length) in [(y * x, wf, f), (x, wy, y), (1, wx, x)] {
+                        let places = || tokens().map(|t| t / step % length);
+                        let far = places().max().unwrap_or(0) - places().min().unwrap_or(0);
+                        assert!(far < side, "{args:?}: {window:?}");
+                    }
+                }
+                for mut walk in plain.chain([padded]) {
+                    walk.retain(|e| *e >= 0);
+                    walk.sort_unstable();
+                    assert!(walk.iter().copied().eq(0..n as i32), "{args:?}");
+                }
+            }
+        }
+    }
+}
+
+/// The paper's walk is that of windows of 2×8×8 with the first frame apart.
+#[test]
+fn the_papers_windows_are_windows() {
+    let module = support::shipped("windows.tile");
+    for (f, y, x) in [(1, 9, 9), (3, 9, 17), (5, 16, 8), (13, 15, 26)] {
+        let args = [("F", f), ("Y", y), ("X", x), ("text", 7)];
+        let paper = table(&module, "windows_paper", &args, f * y * x + 7);
+        let size = [("wf", 2), ("wy", 8), ("wx", 8), ("apart", 1)];
+        assert_eq!(table(&module, "windows", &[&args[..], &size].concat(), f * y * x + 7), paper);
+    }
+}

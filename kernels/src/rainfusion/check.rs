@@ -40,6 +40,7 @@ impl RainFusion {
             self.check_sequence("keys", keys, ("k has M", ks[2]))?;
         }
         self.check_budget(qs[1])?;
+        self.check_order(qs[2])?;
         self.check_numbers()
     }
 
@@ -89,14 +90,24 @@ impl RainFusion {
         }
     }
 
-    fn check_numbers(&self) -> Result<()> {
-        if let Order::Windows { size, .. } = &self.order {
-            let [f, y, x] = size;
-            let tokens = f.checked_mul(*y).and_then(|n| n.checked_mul(*x));
-            if !tokens.is_some_and(|n| (1..=4096).contains(&n)) {
-                return refuse("order", format!("windows of {f}×{y}×{x} do not have 1 to 4096 tokens"));
+    fn check_order(&self, tokens: usize) -> Result<()> {
+        match &self.order {
+            Order::Windows { size: [f, y, x], .. } => {
+                let size = f.checked_mul(*y).and_then(|n| n.checked_mul(*x));
+                match size.filter(|n| (1..=4096).contains(n)) {
+                    Some(_) => Ok(()),
+                    None => refuse("order", format!("windows of {f}×{y}×{x} do not have 1 to 4096 tokens")),
+                }
             }
+            Order::Table(_) if self.keys.is_some() => {
+                refuse("order", "a table walks q, k and v alike; leave `keys` out, or use another order")
+            }
+            Order::Table(table) => check_table(table, tokens),
+            Order::Paper | Order::Mindie | Order::Raster | Order::Zigzag | Order::Morton | Order::Hilbert => Ok(()),
         }
+    }
+
+    fn check_numbers(&self) -> Result<()> {
         if self.compat && (!self.further.is_empty() || self.keys.is_some()) {
             return refuse("compat", "the reference knows one video that attends to itself; leave it out here");
         }
@@ -107,6 +118,22 @@ impl RainFusion {
             return refuse("scale", "must be finite");
         }
         Ok(())
+    }
+}
+
+/// A table must hold each token once.
+fn check_table(table: &[i32], tokens: usize) -> Result<()> {
+    let mut seen = vec![false; tokens];
+    for token in table.iter().filter(|t| **t != -1) {
+        match usize::try_from(*token).ok().and_then(|t| seen.get_mut(t)) {
+            None => return refuse("order", format!("its table holds {token}, but tokens are 0 to {}", tokens - 1)),
+            Some(true) => return refuse("order", format!("its table holds token {token} twice")),
+            Some(seen) => *seen = true,
+        }
+    }
+    match seen.iter().position(|seen| !seen) {
+        Some(token) => refuse("order", format!("its table does not hold token {token}; it must hold each once")),
+        None => Ok(()),
     }
 }
 

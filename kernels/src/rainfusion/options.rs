@@ -2,6 +2,7 @@
 //! `check.rs`'s business.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::{Protection, Sequence};
 
@@ -22,10 +23,20 @@ pub enum Order {
     },
     /// Frame by frame, row by row, as tokens usually lie in memory.
     Raster,
+    /// As [`Order::Raster`], every other row and frame backwards.
+    Zigzag,
+    /// Z-order: a box is halved along frames, rows and columns in turn.
+    Morton,
+    /// A Hilbert curve through a grid of any size.
+    Hilbert,
+    /// The caller's own: the index in memory of the token at each position, each token once, -1 for none. It walks q, k and
+    /// v alike.
+    Table(Arc<[i32]>),
 }
 
 impl Order {
-    /// As written on the command line and in files: `paper`, `mindie`, `windows-2x8x8`, `padded-2x8x8`, `raster`.
+    /// As written on the command line and in files: `paper`, `mindie`, `windows-2x8x8`, `padded-2x8x8`, `raster`,
+    /// `zigzag`, `morton`, `hilbert`, `table`.
     pub fn name(&self) -> String {
         self.to_string()
     }
@@ -34,7 +45,13 @@ impl Order {
     pub(super) fn segments_apart(&self) -> bool {
         match self {
             Order::Mindie | Order::Windows { padded: true, .. } => true,
-            Order::Paper | Order::Windows { padded: false, .. } | Order::Raster => false,
+            Order::Paper
+            | Order::Windows { padded: false, .. }
+            | Order::Raster
+            | Order::Zigzag
+            | Order::Morton
+            | Order::Hilbert
+            | Order::Table(_) => false,
         }
     }
 }
@@ -45,6 +62,10 @@ impl fmt::Display for Order {
             Order::Paper => f.write_str("paper"),
             Order::Mindie => f.write_str("mindie"),
             Order::Raster => f.write_str("raster"),
+            Order::Zigzag => f.write_str("zigzag"),
+            Order::Morton => f.write_str("morton"),
+            Order::Hilbert => f.write_str("hilbert"),
+            Order::Table(_) => f.write_str("table"),
             Order::Windows { size: [frames, rows, columns], padded } => {
                 write!(f, "{}-{frames}x{rows}x{columns}", if *padded { "padded" } else { "windows" })
             }

@@ -80,13 +80,17 @@ impl Sequence {
     /// How the options walk it.
     pub(super) fn walk(&self, options: &RainFusion, module: &Module, device: &Device) -> Result<Walk> {
         let tokens = self.tokens().unwrap_or_default();
-        let (order, table) = match &self.clips[..] {
-            [clip] => {
-                let (name, args) = named(options, *clip, self.text, self.text_last);
+        let whole = match &self.clips[..] {
+            [clip] => named(options, *clip, (self.text, self.text_last)),
+            _ => None,
+        };
+        let (order, table) = match (whole, &options.order) {
+            (_, Order::Table(table)) => (OrderArg::table(table.to_vec())?, table.to_vec()),
+            (Some((name, args)), _) => {
                 let table = module.order(name, &map(&args), tokens as i64, device)?.to_vec();
                 (OrderArg::named(name, args), table)
             }
-            _ => {
+            (None, _) => {
                 let table = self.joined(options, module, device)?;
                 (OrderArg::table(table.clone())?, table)
             }
@@ -106,9 +110,10 @@ impl Sequence {
         for clip in &self.clips {
             pad(&mut walk, options);
             let tokens = clip.iter().product::<usize>();
-            let (name, args) = named(options, *clip, 0, false);
-            let table = module.order(name, &map(&args), tokens as i64, device)?;
-            walk.extend(table.iter().map(|t| if *t < 0 { -1 } else { t + start as i32 }));
+            if let Some((name, args)) = named(options, *clip, (0, false)) {
+                let table = module.order(name, &map(&args), tokens as i64, device)?;
+                walk.extend(table.iter().map(|t| if *t < 0 { -1 } else { t + start as i32 }));
+            }
             start += tokens;
         }
         if self.text > 0 {
@@ -142,34 +147,40 @@ fn map(args: &[(&'static str, i64)]) -> BTreeMap<String, i64> {
     args.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect()
 }
 
-/// The order of `windows.tile` that walks a clip and its text, and its arguments.
-fn named(options: &RainFusion, clip: [usize; 3], text: usize, last: bool) -> (&'static str, Vec<(&'static str, i64)>) {
+/// The shipped order that walks a clip and its text, and its arguments; `None` where none does.
+fn named(
+    options: &RainFusion,
+    clip: [usize; 3],
+    (text, text_last): (usize, bool),
+) -> Option<(&'static str, Vec<(&'static str, i64)>)> {
     let mut args: Vec<(&str, i64)> = ["F", "Y", "X"].into_iter().zip(clip.map(|n| n as i64)).collect();
-    args.extend([("text", text as i64), ("text_last", last.into())]);
-    let mut sized = |size: [usize; 3]| args.extend(["wf", "wy", "wx"].into_iter().zip(size.map(|n| n as i64)));
+    let curve = match &options.order {
+        Order::Paper | Order::Mindie | Order::Windows { .. } | Order::Table(_) => None,
+        Order::Raster => Some("raster"),
+        Order::Zigzag => Some("zigzag"),
+        Order::Morton => Some("morton"),
+        Order::Hilbert => Some("hilbert"),
+    };
+    if let Some(name) = curve {
+        return (text == 0).then_some((name, args));
+    }
+    args.extend([("text", text as i64), ("text_last", text_last.into())]);
+    let block = ("P", options.block as i64);
     let name = match &options.order {
         Order::Paper => {
-            let lone = options.lone_last && clip[0].is_multiple_of(2);
-            args.push(("lone_last", lone.into()));
+            args.push(("lone_last", (options.lone_last && clip[0].is_multiple_of(2)).into()));
             "windows_paper"
         }
         Order::Mindie => {
-            args.push(("P", options.block as i64));
+            args.push(block);
             "windows_mindie"
         }
-        Order::Windows { size, padded: false } => {
-            sized(*size);
-            "windows"
+        Order::Windows { size, padded } => {
+            args.extend(["wf", "wy", "wx"].into_iter().zip(size.map(|n| n as i64)));
+            args.extend(padded.then_some(block));
+            if *padded { "windows_padded" } else { "windows" }
         }
-        Order::Windows { size, padded: true } => {
-            sized(*size);
-            args.push(("P", options.block as i64));
-            "windows_padded"
-        }
-        Order::Raster => {
-            sized([1, 1, 1]);
-            "windows"
-        }
+        Order::Raster | Order::Zigzag | Order::Morton | Order::Hilbert | Order::Table(_) => return None,
     };
-    (name, args)
+    Some((name, args))
 }
