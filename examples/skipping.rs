@@ -52,6 +52,12 @@ impl Bench<'_> {
         1.0 / (self.dim as f32).sqrt()
     }
 
+    /// Memory for a kernel's output and its log-sum-exp.
+    fn outputs(&self) -> pantile::Result<[Tensor; 2]> {
+        let shape = [1, HEADS, self.tokens, self.dim];
+        Ok([Tensor::zeros(self.dtype, &shape)?, Tensor::zeros(DType::F32, &shape[..3])?])
+    }
+
     /// Time against the kept fraction: of a straight line through the origin and the last point, the share reached.
     fn kept(&self) -> pantile::Result<()> {
         let (q, k, v) = (self.tensor(1)?, self.tensor(2)?, self.tensor(3)?);
@@ -61,9 +67,8 @@ impl Bench<'_> {
         let masks = masks.collect::<pantile::Result<Vec<_>>>()?;
         let mut variants: Vec<Variant<'_>> = Vec::new();
         for mask in &masks {
-            let (kernel, q, k, v, mut out) = (&kernel, &q, &k, &v, Tensor::zeros(self.dtype, q.shape())?);
-            variants
-                .push(Box::new(move || kernel.call_into((q, k, v, mask, self.scale()), vec![Out::Tensor(&mut out)])));
+            let (kernel, q, k, v, mut outs) = (&kernel, &q, &k, &v, self.outputs()?);
+            variants.push(Box::new(move || kernel.call_into((q, k, v, mask, self.scale()), places(&mut outs))));
         }
         let seconds = by_turns(&mut variants, self.rounds)?;
         println!("  kept     ms   of the line through 0 and all");
@@ -78,20 +83,24 @@ impl Bench<'_> {
 
     fn causal(&self) -> pantile::Result<()> {
         let (q, k, v) = (self.tensor(4)?, self.tensor(5)?, self.tensor(6)?);
-        let module = module("attention.tile")?;
-        let kernels = ["attention_dense", "attention_causal"].map(|name| module.kernel(name));
+        let kernels = [("attention.tile", "attention_dense"), ("masked.tile", "attention_causal")];
+        let kernels = kernels.map(|(file, name)| module(file)?.kernel(name));
         let kernels = kernels.into_iter().collect::<pantile::Result<Vec<_>>>()?;
         let mut variants: Vec<Variant<'_>> = Vec::new();
         for kernel in &kernels {
             let kernel = kernel.on(self.device);
-            let (q, k, v, mut out) = (&q, &k, &v, Tensor::zeros(self.dtype, q.shape())?);
-            variants.push(Box::new(move || kernel.call_into((q, k, v, self.scale()), vec![Out::Tensor(&mut out)])));
+            let (q, k, v, mut outs) = (&q, &k, &v, self.outputs()?);
+            variants.push(Box::new(move || kernel.call_into((q, k, v, self.scale()), places(&mut outs))));
         }
         let seconds = by_turns(&mut variants, self.rounds)?;
         let ratio = seconds[1].iter().zip(&seconds[0]).map(|(causal, full)| causal / full).collect();
         println!("causal ÷ full: {:.3}", median(ratio));
         Ok(())
     }
+}
+
+fn places([out, lse]: &mut [Tensor; 2]) -> Vec<Out<'_>> {
+    vec![Out::Tensor(out), Out::Tensor(lse)]
 }
 
 /// Runs all variants once to compile them, then by turns. Seconds of each round, by variant.
