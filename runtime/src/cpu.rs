@@ -61,7 +61,7 @@ pub(crate) fn run(
     let func = &executable.func;
     let mut parts = calls.iter_mut().map(|call| part(executable, kernel, call, sources)).collect::<Result<Vec<_>>>()?;
     let total: u64 = parts.iter().map(|part| part.total).sum();
-    let chunk = (total / (threads() as u64 * 16)).clamp(1, LARGEST_CHUNK);
+    let chunk = (total / (device.threads() as u64 * 16)).clamp(1, LARGEST_CHUNK);
     let mut tickets = 0;
     for part in &mut parts {
         // Cells that are next to each other in an order need not be neighbours.
@@ -78,6 +78,7 @@ pub(crate) fn run(
         next: AtomicU64::new(0),
         done: AtomicU64::new(0),
         fault: OnceLock::new(),
+        threads: device.threads,
         name: &func.name,
         progress: device.progress.as_ref(),
     };
@@ -177,14 +178,21 @@ struct Work<'a> {
     next: AtomicU64,
     done: AtomicU64,
     fault: OnceLock<Fault>,
+    /// Workers that take part.
+    threads: usize,
     name: &'a str,
     progress: Option<&'a ProgressHook>,
 }
 
 impl Work<'_> {
     fn run(&self) -> Result<()> {
-        match pool().filter(|pool| self.total > 1 && pool.current_num_threads() > 1) {
-            Some(pool) => pool.broadcast(|_| self.work()).into_iter().collect(),
+        let threads = self.threads;
+        match pool().filter(|pool| self.total > 1 && threads.min(pool.current_num_threads()) > 1) {
+            Some(pool) => {
+                let work =
+                    |worker: rayon::BroadcastContext<'_>| if worker.index() < threads { self.work() } else { Ok(()) };
+                pool.broadcast(work).into_iter().collect()
+            }
             None => self.work(),
         }
     }

@@ -45,6 +45,7 @@ pub struct Device {
     pub(crate) backend: Backend,
     pub(crate) checks: bool,
     pub(crate) features: CpuFeatures,
+    pub(crate) threads: usize,
     pub(crate) progress: Option<ProgressHook>,
     pub(crate) cache: Arc<Cache>,
 }
@@ -57,7 +58,14 @@ impl fmt::Debug for Device {
 
 impl Device {
     fn new(backend: Backend) -> Self {
-        Self { backend, checks: false, features: CpuFeatures::host(), progress: None, cache: Arc::default() }
+        Self {
+            backend,
+            checks: false,
+            features: CpuFeatures::host(),
+            threads: usize::MAX,
+            progress: None,
+            cache: Arc::default(),
+        }
     }
 
     /// All cores of this machine, or `PANTILE_THREADS` of them.
@@ -118,6 +126,14 @@ impl Device {
         self.backend.name()
     }
 
+    /// The number of worker threads that launches use at most.
+    pub fn threads(&self) -> usize {
+        match self.backend {
+            Backend::Cpu => self.threads.min(crate::cpu::threads()),
+            Backend::Interp => 1,
+        }
+    }
+
     /// The back end.
     pub fn backend(&self) -> Backend {
         self.backend
@@ -134,6 +150,13 @@ impl Device {
         }
         self.features = features;
         Ok(self)
+    }
+
+    /// Uses at most this many of the worker threads that the process has; at least one.
+    #[must_use]
+    pub fn with_threads(mut self, threads: usize) -> Self {
+        self.threads = threads.max(1);
+        self
     }
 
     /// Whether `print` and `assert` of a kernel take effect.

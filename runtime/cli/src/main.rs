@@ -1,5 +1,6 @@
 //! The `pantile` command: one file a subcommand. Nothing is computed here.
 
+mod bench;
 mod bind;
 mod canvas;
 mod check;
@@ -39,6 +40,7 @@ enum Command {
     Emit(emit::Options),
     Explain(explain::Options),
     Devices(devices::Options),
+    Bench(bench::Options),
 }
 
 fn main() -> ExitCode {
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         Command::Emit(options) => emit::run(options),
         Command::Explain(options) => explain::run(options),
         Command::Devices(options) => devices::run(options),
+        Command::Bench(options) => bench::run(options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

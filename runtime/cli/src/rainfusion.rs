@@ -102,8 +102,9 @@ enum Layout {
 }
 
 /// The sample that runs without `--input`.
-const SAMPLE: &[u8] = include_bytes!("../../../examples/data/bunny_240p.safetensors");
-const SAMPLE_NAME: &str = "bunny_240p.safetensors";
+pub(crate) const SAMPLE: &[u8] = include_bytes!("../../../examples/data/bunny_240p.safetensors");
+/// Its name.
+pub(crate) const SAMPLE_NAME: &str = "bunny_240p.safetensors";
 const SAMPLE_CREDIT: &str = "sample: tokens of the clip \"Big Buck Bunny\", (c) Blender Foundation, CC BY 3.0";
 
 /// Measured times of the whole and of its parts.
