@@ -100,7 +100,7 @@ fn head(threads: usize, torch: Option<&str>) {
 }
 
 fn line(row: &Row) -> String {
-    let time = screen::time(std::time::Duration::from_secs_f64(row.seconds.max(0.0).min(1e6)));
+    let time = std::time::Duration::try_from_secs_f64(row.seconds).map_or("-".into(), screen::time);
     let target = match row.target {
         Target::AtLeast(x) => format!("≥ {x:.2}"),
         Target::AtMost(x) => format!("≤ {x:.2}"),
