@@ -355,6 +355,20 @@ fn every_stage_is_shown() {
 }
 
 #[test]
+fn speed_is_measured_and_written() {
+    let scratch = Inputs::new();
+    let file = scratch.path("ratios.json");
+    let said = done(&["bench", "cpu", "--only", "compile", "--rounds", "1", "--json", &file]);
+    assert!(said.contains("text to callable") && said.contains("1 figures"), "{said}");
+    let written: serde_json::Value = serde_json::from_slice(&fs::read(&file).expect("a file")).expect("JSON");
+    assert!(written["figures"][0]["ratio"].as_f64().is_some_and(|x| x > 0.0), "{written}");
+    refused(&["bench", "cpu", "--torch", "/no/such/python"], 2, &["--torch", "does not start"]);
+    refused(&["bench", "cpu", "--torch", "false"], 2, &["--torch", "no torch", "pip"]);
+    refused(&["bench", "cpu", "--only", "everything"], 2, &["everything", "dense"]);
+    refused(&["bench", "cpu", "--rounds", "0"], 2, &["1..=1000"]);
+}
+
+#[test]
 fn codes_and_plans_are_explained() {
     assert!(done(&["explain", "e0102"]).contains("name defined twice"));
     assert!(done(&["explain", "--list"]).contains("E0603"));

@@ -43,18 +43,29 @@ pub(super) struct Bench {
 /// One run; its seconds.
 type Side<'a> = Box<dyn FnMut() -> Result<f64, String> + 'a>;
 
-/// The cases by name. The slow ones are left out of a quick run.
-pub(super) const CASES: &[(&str, bool, fn(&Bench) -> Result<Vec<Row>, Failure>)] = &[
-    ("dense", false, dense),
-    ("sparse", false, sparse),
-    ("rainfusion", false, rainfusion_sample),
-    ("rainfusion-480p", true, rainfusion_480p),
-    ("portable", false, portable),
-    ("half", false, half),
-    ("gemm", false, gemm),
-    ("memory", false, memory),
-    ("compile", false, compile),
-    ("scaling", false, scaling),
+/// Something to compare, by name.
+pub(super) struct Case {
+    pub name: &'static str,
+    /// Whether it takes minutes.
+    pub slow: bool,
+    pub run: fn(&Bench) -> Result<Vec<Row>, Failure>,
+}
+
+const fn case(name: &'static str, run: fn(&Bench) -> Result<Vec<Row>, Failure>) -> Case {
+    Case { name, slow: false, run }
+}
+
+pub(super) const CASES: &[Case] = &[
+    case("dense", dense),
+    case("sparse", sparse),
+    case("rainfusion", rainfusion_sample),
+    Case { name: "rainfusion-480p", slow: true, run: rainfusion_480p },
+    case("portable", portable),
+    case("half", half),
+    case("gemm", gemm),
+    case("memory", memory),
+    case("compile", compile),
+    case("scaling", scaling),
 ];
 
 const BLOCK: i64 = 128;

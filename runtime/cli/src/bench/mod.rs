@@ -45,7 +45,7 @@ struct Cpu {
     #[arg(long, default_value = "9", value_parser = rounds)]
     rounds: usize,
     /// Only this case; may be given several times
-    #[arg(long, value_name = "CASE", value_parser = CASES.iter().map(|c| c.0).collect::<Vec<_>>())]
+    #[arg(long, value_name = "CASE", value_parser = CASES.iter().map(|c| c.name).collect::<Vec<_>>())]
     only: Vec<String>,
     /// Leave out what takes minutes
     #[arg(long)]
@@ -71,10 +71,10 @@ pub(crate) fn run(options: &Options) -> Outcome {
     head(threads, version.as_deref());
     let bench = Bench { device, threads, rounds: options.rounds, torch: torch.map(RefCell::new) };
     let mut rows = Vec::new();
-    for (name, slow, case) in CASES {
-        let asked = options.only.iter().any(|only| only == name);
-        if asked || options.only.is_empty() && !(*slow && options.quick) {
-            for row in case(&bench)? {
+    for case in CASES {
+        let asked = options.only.iter().any(|only| only == case.name);
+        if asked || options.only.is_empty() && !(case.slow && options.quick) {
+            for row in (case.run)(&bench)? {
                 screen::line(&line(&row));
                 rows.push(row);
             }
