@@ -31,9 +31,25 @@ pub struct Counted {
     pub index: Value,
     /// What is carried, in the body.
     pub carried: Vec<Value>,
-    body: Block,
+    looped: Looped,
     exit: Block,
     hi: Value,
+}
+
+/// The blocks of a counted loop.
+#[derive(Clone, Copy, Debug)]
+pub struct Looped {
+    /// Runs once, if there is any trip; what is hoisted stands here.
+    pub before: Block,
+    /// Runs once a trip, or its first block does.
+    pub body: Block,
+}
+
+impl Counted {
+    /// Its blocks.
+    pub fn blocks(&self) -> Looped {
+        self.looped
+    }
 }
 
 impl<'a> Emit<'a> {
@@ -124,6 +140,16 @@ impl<'a> Emit<'a> {
         self.b.block_params(block).to_vec()
     }
 
+    /// The block that is being filled.
+    pub fn here(&self) -> Block {
+        self.b.current_block().unwrap_or(self.entry)
+    }
+
+    /// Continues in a block that was left before anything was put into it.
+    pub fn enter_again(&mut self, block: Block) {
+        self.b.switch_to_block(block);
+    }
+
     /// Jumps, with arguments.
     pub fn jump(&mut self, block: Block, args: &[Value]) -> Inst {
         self.b.ins().jump(block, &block_args(args))
@@ -163,14 +189,14 @@ impl<'a> Emit<'a> {
         let jump = self.jump(body, &[&[lo], carried].concat());
         self.scopes.push(Scope { jump: hoist.then_some(jump), constants: HashMap::new() });
         let params = self.enter(body);
-        Counted { index: params[0], carried: params[1..].to_vec(), body, exit, hi }
+        Counted { index: params[0], carried: params[1..].to_vec(), looped: Looped { before, body }, exit, hi }
     }
 
     /// Closes a loop; what is carried, after it.
     pub fn close(&mut self, counted: Counted, step: i64, next: &[Value]) -> Vec<Value> {
         let index = self.b.ins().iadd_imm_s(counted.index, step);
         let more = self.b.ins().icmp(IntCC::SignedLessThan, index, counted.hi);
-        self.branch(more, counted.body, &[&[index], next].concat(), counted.exit, next);
+        self.branch(more, counted.looped.body, &[&[index], next].concat(), counted.exit, next);
         self.scopes.pop();
         self.enter(counted.exit)
     }

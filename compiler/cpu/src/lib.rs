@@ -14,6 +14,7 @@ mod lower;
 pub mod math;
 pub mod pack;
 pub mod vector;
+mod wide;
 
 pub use emit::{Counted, Emit};
 pub use features::Features;

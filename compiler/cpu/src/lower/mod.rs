@@ -17,6 +17,7 @@ mod regions;
 mod report;
 mod sharing;
 mod storage;
+mod wide;
 mod words;
 
 use std::collections::{HashMap, HashSet};

@@ -10,6 +10,8 @@ use super::Lower;
 use super::eval::{Frame, Inner, Level};
 use super::plan::{Class, Nest, Stmt, reduced};
 use super::storage::Tile;
+use super::wide::LaneLoop;
+use crate::emit::Looped;
 use crate::vector::{Lanes, Width};
 use crate::{Counted, Limit, arith, convert, vector};
 
@@ -174,21 +176,24 @@ impl<'f> Lower<'_, 'f> {
         self.prepare_pass(nest, now)?;
         let folds: Vec<&'n Stmt<'f>> = now.iter().copied().filter(|s| self.folds_here(nest, s)).collect();
         let len = self.len(inner);
-        let zero = self.e.int(0);
         let size = self.func().dim(inner).size;
         let copies = copies(size);
         let full = self.facts.is_full(inner) && size % (4 * copies) == 0;
         let whole = self.e.ins().band_imm_s(len, -4 * copies);
 
         let start = self.neutrals(nest, now, Width::Four);
-        let fours = self.run(nest, now, (zero, whole, Width::Four), copies, &start)?;
+        let folding: Vec<(ReduceOp, DType)> = folds.iter().map(|s| self.folding(s.inst)).collect();
+        let lanes = LaneLoop { whole, size, copies, start: &start, folds: &folding };
+        let fours = self.lane_loop(&lanes, &mut |lower, (lo, hi), copies, start| {
+            lower.run(nest, now, (lo, hi, Width::Four), copies, start)
+        })?;
         let mut ones: Vec<Lanes> = Vec::new();
         for (stmt, lanes) in folds.iter().zip(fours) {
             let (op, _) = self.folding(stmt.inst);
             ones.push(arith::reduce(&mut self.e, op, lanes));
         }
         if !full {
-            ones = self.run(nest, now, (whole, len, Width::One), 1, &ones)?;
+            ones = self.run(nest, now, (whole, len, Width::One), 1, &ones)?.0;
         }
         for (stmt, lanes) in folds.into_iter().zip(ones) {
             if self.is_late(nest, stmt) {
@@ -257,7 +262,7 @@ impl<'f> Lower<'_, 'f> {
         (lo, hi, width): (ir::Value, ir::Value, Width),
         copies: i64,
         start: &[Lanes],
-    ) -> Result<Vec<Lanes>, Limit> {
+    ) -> Result<(Vec<Lanes>, Looped), Limit> {
         // Each copy folds into results of its own; all but the first start from nothing.
         let mut folded: Vec<Vec<Lanes>> = vec![start.to_vec()];
         for _ in 1..copies {
@@ -274,6 +279,7 @@ impl<'f> Lower<'_, 'f> {
             self.lanes(nest, now, folded)?;
         }
         let values: Vec<ir::Value> = folded.iter().flatten().flat_map(Lanes::values).collect();
+        let looped = counted.blocks();
         let last = self.e.close(counted, width.lanes() * copies, &values);
         self.frame.inner = None;
         self.frame.lane.clear();
@@ -287,7 +293,7 @@ impl<'f> Lower<'_, 'f> {
                 *acc = arith::combine(&mut self.e, op, *acc, x);
             }
         }
-        Ok(result)
+        Ok((result, looped))
     }
 
     /// What the reductions of a pass start from.
@@ -457,16 +463,20 @@ impl<'f> Lower<'_, 'f> {
             at = self.e.ins().iadd(at, step);
             loops.push(counted);
         }
-        let len = self.len(*inner);
-        let zero = self.e.int(0);
+        let (len, step, size) = (self.len(*inner), tile.step(*inner), self.func().dim(*inner).size);
         let whole = self.e.ins().band_imm_s(len, -4);
-        for (lo, hi, width) in [(zero, whole, Width::Four), (whole, len, Width::One)] {
-            let counted = self.e.open(lo, hi, &[]);
-            let step = self.times(counted.index, tile.step(*inner));
-            let here = self.e.ins().iadd(at, step);
-            visit(self, here, width);
-            self.e.close(counted, width.lanes(), &[]);
-        }
+        let mut run = |lower: &mut Self, (lo, hi): (ir::Value, ir::Value), width: Width| {
+            let counted = lower.e.open(lo, hi, &[]);
+            let step = lower.times(counted.index, step);
+            let here = lower.e.ins().iadd(at, step);
+            visit(lower, here, width);
+            let looped = counted.blocks();
+            lower.e.close(counted, width.lanes(), &[]);
+            looped
+        };
+        let lanes = LaneLoop { whole, size, copies: 1, start: &[], folds: &[] };
+        self.lane_loop(&lanes, &mut |lower, range, _, _| Ok((Vec::new(), run(lower, range, Width::Four))))?;
+        run(self, (whole, len), Width::One);
         for counted in loops.into_iter().rev() {
             self.e.close(counted, 1, &[]);
         }

@@ -1,0 +1,148 @@
+//! Element-wise loops in 256- and 512-bit vectors, which Cranelift does not write. A loop that was emitted in its 128-bit
+//! vectors is read back (`read.rs`) and, if all its instructions have a wide form, written again in full registers
+//! (`write.rs`). Anything else is left to Cranelift: nothing here knows tiles, dtypes or the op table.
+//!
+//! A lane of the wide loop does what a lane of the narrow one does, instruction for instruction; only the order in which
+//! a reduction takes its lanes differs.
+
+mod read;
+mod write;
+
+use cranelift_codegen::ir::Value;
+
+pub(crate) use read::read;
+pub(crate) use write::{assemble, lanes};
+
+/// A virtual register: the number of its definition in the body.
+pub(crate) type Register = usize;
+
+/// A loop's body that has a wide form.
+#[derive(Debug, Default)]
+pub(crate) struct Body {
+    /// How many registers there are.
+    registers: usize,
+    steps: Vec<Step>,
+    /// Registers that hold one number in every lane, throughout.
+    uniform: Vec<(Register, Uniform)>,
+    /// Registers that each trip takes over from the one before, and what becomes of them.
+    carried: Vec<(Register, Register)>,
+    /// The 32-bit lane that each carried register starts from.
+    start: Vec<Register>,
+    /// How two carried registers become one.
+    folds: Vec<Fold>,
+    /// What addresses are made of besides the index and a number: sums of these values.
+    pub(crate) pointers: Vec<Vec<Value>>,
+    /// 32-bit values, one for all lanes.
+    pub(crate) scalars: Vec<Value>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Uniform {
+    /// One of the scalars.
+    Scalar(usize),
+    /// A constant.
+    Bits(u32),
+}
+
+/// `result = steps(left, right)`.
+#[derive(Debug)]
+struct Fold {
+    left: Register,
+    right: Register,
+    steps: Vec<Step>,
+    result: Register,
+}
+
+#[derive(Clone, Debug)]
+struct Step {
+    op: Op,
+    args: Vec<Register>,
+    result: Option<Register>,
+}
+
+/// The elements at `pointer + scale · index + offset`.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    pointer: usize,
+    scale: u32,
+    offset: i32,
+}
+
+/// How a lane lies in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Memory {
+    /// In 32 bits.
+    Whole,
+    /// In 16 bits; read with the sign extended, or written with signed saturation.
+    Signed16,
+    /// In 16 bits; read with zeros in front, or written with unsigned saturation.
+    Unsigned16,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Op {
+    Load(Place, Memory),
+    Store(Place, Memory),
+    One(One),
+    Two(Two),
+    /// By a number of bits.
+    Shift(Shift, u8),
+    /// `a · b + c`, rounded once.
+    FusedMultiplyAdd,
+    /// All ones where it holds of the two arguments.
+    Compare(Compare),
+    /// The third argument where it holds of the first two, else the fourth.
+    Select(Compare),
+    /// The second argument where the first is all ones, else the third.
+    Choose,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum One {
+    Sqrt,
+    Nearest,
+    Floor,
+    Ceil,
+    Trunc,
+    FromSigned,
+    Absolute,
+}
+
+/// In order: on f32, on bits, on 32-bit integers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Two {
+    Add,
+    Sub,
+    Mul,
+    Div,
+    /// The first where it is smaller, else the second.
+    Min,
+    /// The first where it is greater, else the second.
+    Max,
+    And,
+    Or,
+    Xor,
+    IntAdd,
+    IntSub,
+    IntMul,
+    SignedMin,
+    SignedMax,
+    UnsignedMin,
+    UnsignedMax,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shift {
+    Left,
+    Logical,
+    Arithmetic,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Compare {
+    /// By the predicate's number in the instruction.
+    Float(u8),
+    /// By the predicate's number in the instruction; so for the next.
+    Signed(u8),
+    Unsigned(u8),
+}
