@@ -1,18 +1,19 @@
-//! What skipping and walking cost: sparse attention against the kept fraction, causal against full attention, and a fused
-//! order against memory order. All variants of a table run by turns, so that a busy machine disturbs them alike. It checks
-//! no result; tests do.
+//! What skipping and walking cost: sparse attention against the kept fraction, causal and windowed against full attention,
+//! and fused orders against memory order. All variants of a table run by turns, so that a busy machine disturbs them
+//! alike. It checks no result; tests do.
 //!
-//! `cargo run --release -p pantile-examples --bin skipping [-- N ROUNDS]`; with `PANTILE_THREADS=1` on one core.
+//! `cargo run --release -p pantile-examples --bin skipping [-- N ROUNDS]`; with `PANTILE_THREADS=1` on one core, in CPU time.
 
 #![allow(clippy::print_stdout, reason = "a program talks to its user")]
 
 use std::time::Instant;
 
-use pantile::{DType, Device, Mask, Out, Tensor};
+use pantile::{DType, Device, Mask, Module, Out, Tensor};
 use pantile_kernels::module;
 
 const HEADS: usize = 2;
 const BLOCK: usize = 128;
+const WINDOW: usize = 512;
 /// Kept fractions, in per cent.
 const KEPT: [usize; 7] = [5, 10, 20, 30, 50, 75, 100];
 
@@ -26,13 +27,18 @@ fn main() -> pantile::Result<()> {
         let bench = Bench { device: &device, tokens, rounds, dtype, dim };
         println!("\n{dtype}, D {dim}");
         bench.kept()?;
-        bench.causal()?;
+        bench.masked()?;
+        bench.orders()?;
     }
     Ok(())
 }
 
-/// One measurable thing: runs once.
-type Variant<'a> = Box<dyn FnMut() -> pantile::Result<()> + 'a>;
+/// One measurable thing.
+struct Variant<'a> {
+    /// How often it runs in a round: as often as makes all variants take about as long.
+    times: usize,
+    run: Box<dyn FnMut() -> pantile::Result<()> + 'a>,
+}
 
 struct Bench<'a> {
     device: &'a Device,
@@ -52,12 +58,6 @@ impl Bench<'_> {
         1.0 / (self.dim as f32).sqrt()
     }
 
-    /// Memory for a kernel's output and its log-sum-exp.
-    fn outputs(&self) -> pantile::Result<[Tensor; 2]> {
-        let shape = [1, HEADS, self.tokens, self.dim];
-        Ok([Tensor::zeros(self.dtype, &shape)?, Tensor::zeros(DType::F32, &shape[..3])?])
-    }
-
     /// Time against the kept fraction: of a straight line through the origin and the last point, the share reached.
     fn kept(&self) -> pantile::Result<()> {
         let (q, k, v) = (self.tensor(1)?, self.tensor(2)?, self.tensor(3)?);
@@ -67,61 +67,168 @@ impl Bench<'_> {
         let masks = masks.collect::<pantile::Result<Vec<_>>>()?;
         let mut variants: Vec<Variant<'_>> = Vec::new();
         for mask in &masks {
-            let (kernel, q, k, v, mut outs) = (&kernel, &q, &k, &v, self.outputs()?);
-            variants.push(Box::new(move || kernel.call_into((q, k, v, mask, self.scale()), places(&mut outs))));
+            let (kernel, q, k, v, [mut out, mut lse]) = (&kernel, &q, &k, &v, self.outputs()?);
+            let run = move || {
+                let outs = vec![Out::Tensor(&mut out), Out::Tensor(&mut lse)];
+                kernel.call_into((q, k, v, mask, self.scale()), outs)
+            };
+            variants.push(Variant { times: (1.0 / mask.density()).round() as usize, run: Box::new(run) });
         }
         let seconds = by_turns(&mut variants, self.rounds)?;
         println!("  kept     ms   of the line through 0 and all");
         for (mask, own) in masks.iter().zip(&seconds) {
             // Ratios within a round, where both were disturbed alike.
             let all = seconds.last().map_or(&[][..], |all| all);
-            let share = own.iter().zip(all).map(|(own, all)| own / (all * mask.density())).collect();
-            println!("{:5.1} % {:6.2}   {:.3}", 100.0 * mask.density(), 1e3 * median(own.clone()), median(share));
+            let share = ratio(own, all) / mask.density();
+            println!("{:5.1} % {:6.2}   {share:.3}", 100.0 * mask.density(), 1e3 * median(own.clone()));
         }
         Ok(())
     }
 
-    fn causal(&self) -> pantile::Result<()> {
+    /// Masks written for one query and one key, against all keys.
+    fn masked(&self) -> pantile::Result<()> {
         let (q, k, v) = (self.tensor(4)?, self.tensor(5)?, self.tensor(6)?);
-        let kernels = [("attention.tile", "attention_dense"), ("masked.tile", "attention_causal")];
-        let kernels = kernels.map(|(file, name)| module(file)?.kernel(name));
-        let kernels = kernels.into_iter().collect::<pantile::Result<Vec<_>>>()?;
+        let kernels = [
+            ("attention.tile", "attention_dense"),
+            ("masked.tile", "attention_causal"),
+            ("masked.tile", "attention_window"),
+        ];
         let mut variants: Vec<Variant<'_>> = Vec::new();
-        for kernel in &kernels {
-            let kernel = kernel.on(self.device);
-            let (q, k, v, mut outs) = (&q, &k, &v, self.outputs()?);
-            variants.push(Box::new(move || kernel.call_into((q, k, v, self.scale()), places(&mut outs))));
+        for (file, name) in kernels {
+            let kernel = module(file)?.kernel(name)?.on(self.device);
+            let (q, k, v, [mut out, mut lse]) = (&q, &k, &v, self.outputs()?);
+            let run = move || {
+                let outs = vec![Out::Tensor(&mut out), Out::Tensor(&mut lse)];
+                match name {
+                    "attention_window" => kernel.call_into((q, k, v, WINDOW as i32, self.scale()), outs),
+                    _ => kernel.call_into((q, k, v, self.scale()), outs),
+                }
+            };
+            let share = if name == "attention_window" { self.tokens / WINDOW / 2 } else { 1 };
+            variants.push(Variant { times: share.max(1), run: Box::new(run) });
         }
         let seconds = by_turns(&mut variants, self.rounds)?;
-        let ratio = seconds[1].iter().zip(&seconds[0]).map(|(causal, full)| causal / full).collect();
-        println!("causal ÷ full: {:.3}", median(ratio));
+        println!("causal ÷ full: {:.3}", ratio(&seconds[1], &seconds[0]));
+        println!("window of {WINDOW} ÷ full: {:.3}", ratio(&seconds[2], &seconds[0]));
         Ok(())
     }
+
+    /// Dense attention through orders, fused into the kernel, against memory order.
+    fn orders(&self) -> pantile::Result<()> {
+        let (q, k, v) = (self.tensor(7)?, self.tensor(8)?, self.tensor(9)?);
+        // A video of 8 rows of 8 windows: as many frames as there are tokens for, at least one.
+        let frames = (self.tokens / 4096).max(1);
+        let columns = (self.tokens / frames / 64).max(1);
+        if frames * 64 * columns != self.tokens {
+            println!("orders: not measured, {} tokens are no video of 64 rows", self.tokens);
+            return Ok(());
+        }
+        let files: Vec<(&str, &str)> = pantile_kernels::FILES.to_vec();
+        let module = Module::from_texts("walked.tile", WALKED, &files)?;
+        let size = [frames as i64, 64, columns as i64];
+        let names = ["straight", "windowed", "hilberted"];
+        let pipelines = names.map(|name| module.pipeline(name).map(|p| p.on(self.device)));
+        let pipelines = pipelines.into_iter().collect::<pantile::Result<Vec<_>>>()?;
+        let mut variants: Vec<Variant<'_>> = Vec::new();
+        for pipeline in &pipelines {
+            let (q, k, v) = (&q, &k, &v);
+            let run = move || pipeline.call((q, k, v, size[0], size[1], size[2], self.scale())).map(|_| ());
+            variants.push(Variant { times: 1, run: Box::new(run) });
+        }
+        let seconds = by_turns(&mut variants, self.rounds)?;
+        println!("windows of 2×8×8 ÷ memory order: {:.3}", ratio(&seconds[1], &seconds[0]));
+        println!("Hilbert's curve ÷ memory order: {:.3}", ratio(&seconds[2], &seconds[0]));
+        Ok(())
+    }
+
+    fn outputs(&self) -> pantile::Result<[Tensor; 2]> {
+        let out = Tensor::zeros(self.dtype, &[1, HEADS, self.tokens, self.dim])?;
+        Ok([out, Tensor::zeros(DType::F32, &[1, HEADS, self.tokens])?])
+    }
 }
 
-fn places([out, lse]: &mut [Tensor; 2]) -> Vec<Out<'_>> {
-    vec![Out::Tensor(out), Out::Tensor(lse)]
+/// One dense attention in memory order and through two walks.
+const WALKED: &str = r#"
+use "attention.tile"::{attention_dense};
+use "windows.tile"::{windows};
+use "orders.tile"::{hilbert};
+
+pipeline straight<T: float>(
+    q: tensor<T>[B, H, N, D], k: tensor<T>[B, G, N, D], v: tensor<T>[B, G, N, D], F: int, Y: int, X: int, scale: f32,
+) -> (out: tensor<T>[B, H, N, D]) {
+    let (o, l) = attention_dense(q, k, v, scale);
+    out = o;
 }
 
-/// Runs all variants once to compile them, then by turns. Seconds of each round, by variant.
+pipeline windowed<T: float>(
+    q: tensor<T>[B, H, N, D], k: tensor<T>[B, G, N, D], v: tensor<T>[B, G, N, D], F: int, Y: int, X: int, scale: f32,
+) -> (out: tensor<T>[B, H, N, D]) {
+    let walk = windows(F, Y, X, 2, 8, 8);
+    let (o, l) = attention_dense(permute(q, N via walk), permute(k, N via walk), permute(v, N via walk), scale);
+    out = unpermute(o, N via walk);
+}
+
+pipeline hilberted<T: float>(
+    q: tensor<T>[B, H, N, D], k: tensor<T>[B, G, N, D], v: tensor<T>[B, G, N, D], F: int, Y: int, X: int, scale: f32,
+) -> (out: tensor<T>[B, H, N, D]) {
+    let walk = hilbert(F, Y, X);
+    let (o, l) = attention_dense(permute(q, N via walk), permute(k, N via walk), permute(v, N via walk), scale);
+    out = unpermute(o, N via walk);
+}
+"#;
+
+/// Runs all variants once to compile them, then by turns. Seconds of a run in each round, by variant.
 fn by_turns(variants: &mut [Variant<'_>], rounds: usize) -> pantile::Result<Vec<Vec<f64>>> {
     for variant in variants.iter_mut() {
-        variant()?;
+        (variant.run)()?;
     }
     let mut seconds = vec![Vec::new(); variants.len()];
+    let clock = Clock::new();
     for _ in 0..rounds {
         for (variant, seconds) in variants.iter_mut().zip(&mut seconds) {
-            let started = Instant::now();
-            variant()?;
-            seconds.push(started.elapsed().as_secs_f64());
+            let started = clock.seconds();
+            for _ in 0..variant.times {
+                (variant.run)()?;
+            }
+            seconds.push((clock.seconds() - started) / variant.times as f64);
         }
     }
     Ok(seconds)
 }
 
+/// On one worker, the time that this thread was running, where the system tells it: others on the machine do not count.
+/// Else the time on the wall.
+struct Clock {
+    start: Instant,
+    alone: bool,
+}
+
+impl Clock {
+    fn new() -> Self {
+        let alone = std::env::var("PANTILE_THREADS").is_ok_and(|n| n == "1");
+        Self { start: Instant::now(), alone }
+    }
+
+    fn seconds(&self) -> f64 {
+        let running = || {
+            let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+            text.split_whitespace().next()?.parse::<u64>().ok()
+        };
+        match running().filter(|_| self.alone) {
+            Some(nanoseconds) => nanoseconds as f64 * 1e-9,
+            None => self.start.elapsed().as_secs_f64(),
+        }
+    }
+}
+
 fn median(mut of: Vec<f64>) -> f64 {
     of.sort_by(f64::total_cmp);
     of.get(of.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// The median over rounds of one variant's time in another's.
+fn ratio(own: &[f64], other: &[f64]) -> f64 {
+    median(own.iter().zip(other).map(|(own, other)| own / other).collect())
 }
 
 /// Keeps `percent` of a row's blocks, at least one: a different choice in each row and head.

@@ -35,7 +35,11 @@ pub(super) type EmitLanes<'a, 'x, 'f> =
 
 impl<'x, 'f> Lower<'x, 'f> {
     /// Runs it; what is carried afterwards.
-    pub(super) fn lane_loop(&mut self, it: &LaneLoop<'_>, emit: &mut EmitLanes<'_, 'x, 'f>) -> Result<Vec<Lanes>, Limit> {
+    pub(super) fn lane_loop(
+        &mut self,
+        it: &LaneLoop<'_>,
+        emit: &mut EmitLanes<'_, 'x, 'f>,
+    ) -> Result<Vec<Lanes>, Limit> {
         let zero = self.e.int(0);
         let simple = it.start.iter().all(|lanes| lanes.values().len() == 1);
         let lanes = match wide::lanes(self.jit.features()) {

@@ -1,7 +1,10 @@
 //! Reads the body of a loop back from Cranelift's IR: addresses as sums with the index, numbers that do not change from
 //! trip to trip, and the steps between them. It gives up on anything that it does not know, which is no error.
 
-#![allow(clippy::wildcard_enum_match_arm, reason = "of Cranelift's many instructions, what is not named has no wide form")]
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "of Cranelift's many instructions, what is not named has no wide form"
+)]
 
 use std::collections::HashMap;
 
@@ -145,7 +148,9 @@ impl Reader<'_> {
     fn constant(&mut self, inst: Inst) -> Option<Known> {
         let ty = self.ty(self.func.dfg.first_result(inst));
         match self.func.dfg.insts[inst] {
-            InstructionData::UnaryImm { imm, .. } if ty == types::I64 => Some(Known::Address(Vec::new(), 0, imm.bits())),
+            InstructionData::UnaryImm { imm, .. } if ty == types::I64 => {
+                Some(Known::Address(Vec::new(), 0, imm.bits()))
+            }
             InstructionData::UnaryImm { imm, .. } => Some(Known::Bits(imm.bits() as u32)),
             InstructionData::UnaryIeee32 { imm, .. } => Some(Known::Bits(imm.bits())),
             InstructionData::UnaryConst { constant_handle, .. } if matches!(ty, types::F32X4 | types::I32X4) => {
@@ -224,10 +229,12 @@ impl Reader<'_> {
         }
         let result = self.func.dfg.inst_results(inst).first().copied()?;
         let known = match data {
-            InstructionData::UnaryImm { .. } | InstructionData::UnaryIeee32 { .. } | InstructionData::UnaryConst { .. } => {
-                self.constant(inst)?
+            InstructionData::UnaryImm { .. }
+            | InstructionData::UnaryIeee32 { .. }
+            | InstructionData::UnaryConst { .. } => self.constant(inst)?,
+            InstructionData::Load { opcode, arg, offset, .. } => {
+                self.load(opcode, self.ty(result), arg, offset.into())?
             }
-            InstructionData::Load { opcode, arg, offset, .. } => self.load(opcode, self.ty(result), arg, offset.into())?,
             InstructionData::Unary { opcode, arg } => self.unary(opcode, self.ty(result), arg)?,
             InstructionData::LoadNoOffset { opcode: Opcode::Bitcast, arg, .. } => self.bitcast(self.ty(result), arg)?,
             InstructionData::Binary { opcode, args } if self.ty(result) == types::I64 => self.sum(opcode, args)?,
@@ -279,7 +286,9 @@ impl Reader<'_> {
 
     fn bitcast(&mut self, to: Type, arg: Value) -> Option<Known> {
         match self.of(arg)? {
-            known @ (Known::Lanes(_) | Known::Condition(..)) if matches!(to, types::F32X4 | types::I32X4) => Some(known),
+            known @ (Known::Lanes(_) | Known::Condition(..)) if matches!(to, types::F32X4 | types::I32X4) => {
+                Some(known)
+            }
             known @ Known::Words(..) if to == types::I64X2 => Some(known),
             _ => None,
         }
@@ -413,7 +422,9 @@ impl Reader<'_> {
         self.func.layout.block_insts(block).all(|user| {
             let uses = |v: Value| self.func.dfg.inst_args(user).iter().filter(|a| **a == v).count();
             match self.func.dfg.insts[user] {
-                InstructionData::Ternary { opcode: Opcode::Bitselect, args } => uses(value) == usize::from(args[0] == value),
+                InstructionData::Ternary { opcode: Opcode::Bitselect, args } => {
+                    uses(value) == usize::from(args[0] == value)
+                }
                 InstructionData::LoadNoOffset { opcode: Opcode::Bitcast, .. } if uses(value) > 0 => {
                     self.only_chooses(self.func.dfg.first_result(user))
                 }

@@ -6,8 +6,8 @@
 use std::collections::{HashMap, HashSet};
 
 use iced_x86::code_asm::{
-    AsmRegister64, CodeAssembler, CodeLabel, get_ymm, get_zmm, dword_ptr, eax, qword_ptr, r8, r9, r10, r11, rax, rcx, rdi,
-    rdx, rsi, rsp,
+    AsmRegister64, CodeAssembler, CodeLabel, dword_ptr, eax, get_ymm, get_zmm, qword_ptr, r8, r9, r10, r11, rax, rcx,
+    rdi, rdx, rsi, rsp,
 };
 use iced_x86::{Code, IcedError, Instruction, MemoryOperand, Register as Machine};
 
@@ -390,8 +390,7 @@ impl<'a> Writer<'a> {
     }
 
     fn select(&mut self, compare: Compare, args: &[Slot], to: Slot) -> Result<(), Stop> {
-        let (target, x, y) =
-            (self.width.register(to), self.width.register(args[2]), self.width.register(args[3]));
+        let (target, x, y) = (self.width.register(to), self.width.register(args[2]), self.width.register(args[3]));
         match self.width {
             Width::Zmm => {
                 self.predicate(compare, args[0], args[1])?;

@@ -93,8 +93,7 @@ impl Width {
 
     /// With the immediate operand, where there is one.
     pub(super) fn one(self, one: One) -> (Code, Option<i32>) {
-        let round =
-            self.pick(Code::VEX_Vroundps_ymm_ymmm256_imm8, Code::EVEX_Vrndscaleps_zmm_k1z_zmmm512b32_imm8_sae);
+        let round = self.pick(Code::VEX_Vroundps_ymm_ymmm256_imm8, Code::EVEX_Vrndscaleps_zmm_k1z_zmmm512b32_imm8_sae);
         match one {
             One::Sqrt => (self.pick(Code::VEX_Vsqrtps_ymm_ymmm256, Code::EVEX_Vsqrtps_zmm_k1z_zmmm512b32_er), None),
             One::Nearest => (round, Some(0)),
