@@ -4,14 +4,12 @@
 //! The loop is emitted in 128 bits first, as the remainder's loop. If its body has a wide form, a call of that form goes in
 //! front of it and it starts where the call stopped; if not, it stays unreached, and another takes its place that unrolls.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use cranelift_codegen::ir::{self, InstBuilder, TrapCode, types};
 use pantile_ir::{DType, ReduceOp};
 
 use super::Lower;
 use crate::emit::Looped;
-use crate::vector::{Lanes, Width, bits_as};
+use crate::vector::{Lanes, Width};
 use crate::wide::{self, Body};
 use crate::{Limit, arith};
 
@@ -65,7 +63,7 @@ impl<'x, 'f> Lower<'x, 'f> {
         };
         self.e.enter_again(here);
         let done = self.e.ins().band_imm_s(it.whole, -lanes);
-        let sums = self.wide_call(&body, &code, done, &tys)?;
+        let sums = wide::call(&mut self.e, self.jit, &body, &code, done, &tys)?;
         self.e.jump(narrow, &[&[done], &sums[..]].concat());
         self.e.enter_again(exit);
         Ok(end)
@@ -93,34 +91,5 @@ impl<'x, 'f> Lower<'x, 'f> {
         let result = arith::combine(&mut self.e, op, a, b).value();
         self.e.ins().trap(TrapCode::unwrap_user(1));
         (block, result)
-    }
-
-    fn wide_call(
-        &mut self,
-        body: &Body,
-        code: &[u8],
-        done: ir::Value,
-        returns: &[ir::Type],
-    ) -> Result<Vec<ir::Value>, Limit> {
-        let mut args = vec![done];
-        for terms in &body.pointers {
-            let mut sum = terms[0];
-            for term in &terms[1..] {
-                sum = self.e.ins().iadd(sum, *term);
-            }
-            args.push(sum);
-        }
-        for scalar in &body.scalars {
-            args.push(bits_as(&mut self.e, *scalar, types::F32));
-        }
-        let params: Vec<ir::Type> = args.iter().map(|v| self.e.ty(*v)).collect();
-        let mut hasher = DefaultHasher::new();
-        (code, &params.len(), returns.len()).hash(&mut hasher);
-        let name = format!("lanes {:016x}", hasher.finish());
-        let signature = self.jit.signature(&params, returns);
-        let piece = self.jit.assembled(&name, signature, || Ok(code.to_vec()))?;
-        let piece = self.jit.reference(piece, &mut self.e);
-        let call = self.e.ins().call(piece, &args);
-        Ok(self.e.b.inst_results(call).to_vec())
     }
 }

@@ -6,9 +6,16 @@
 //! a reduction takes its lanes differs.
 
 mod read;
+#[cfg(test)]
+mod tests;
 mod write;
 
-use cranelift_codegen::ir::Value;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use cranelift_codegen::ir::{InstBuilder, Type, Value, types};
+
+use crate::vector::bits_as;
+use crate::{Emit, Jit, Limit};
 
 pub(crate) use read::read;
 pub(crate) use write::{assemble, lanes};
@@ -145,4 +152,38 @@ enum Compare {
     /// By the predicate's number in the instruction; so for the next.
     Signed(u8),
     Unsigned(u8),
+}
+
+/// Calls the wide form of a body over the lanes `0..lanes`; the four lanes of each thing that is carried.
+///
+/// # Errors
+/// What Cranelift refuses.
+pub(crate) fn call(
+    e: &mut Emit<'_>,
+    jit: &mut Jit,
+    body: &Body,
+    code: &[u8],
+    lanes: Value,
+    returns: &[Type],
+) -> Result<Vec<Value>, Limit> {
+    let mut args = vec![lanes];
+    for terms in &body.pointers {
+        let mut sum = terms[0];
+        for term in &terms[1..] {
+            sum = e.ins().iadd(sum, *term);
+        }
+        args.push(sum);
+    }
+    for scalar in &body.scalars {
+        args.push(bits_as(e, *scalar, types::F32));
+    }
+    let params: Vec<Type> = args.iter().map(|v| e.ty(*v)).collect();
+    // Loops with the same code share it.
+    let mut hasher = DefaultHasher::new();
+    (code, params.len(), returns.len()).hash(&mut hasher);
+    let signature = jit.signature(&params, returns);
+    let piece = jit.assembled(&format!("lanes {:016x}", hasher.finish()), signature, || Ok(code.to_vec()))?;
+    let piece = jit.reference(piece, e);
+    let call = e.ins().call(piece, &args);
+    Ok(e.b.inst_results(call).to_vec())
 }

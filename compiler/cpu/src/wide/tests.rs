@@ -1,0 +1,289 @@
+//! Every op and dtype in a loop over lanes: what has a wide form gives bit for bit what the 128-bit loop gives, which
+//! `lanes_tests.rs` holds to the op table. Which ops have none is written down, so that losing one is seen.
+
+use cranelift_codegen::ir::{Function, InstBuilder, types};
+use cranelift_frontend::FunctionBuilderContext;
+use pantile_ir::{BinaryOp, DType, ReduceOp, Scalar, UnaryOp, eval};
+
+use super::{assemble, call, lanes, read};
+use crate::vector::{ACCESS, Lanes, Width, constant, load, register, store};
+use crate::{Emit, Entry, Features, Jit, arith, convert};
+
+const COUNT: usize = 96;
+
+/// A loop's body: lanes of the inputs, then of what it carries; gives what it stores and what it carries on.
+type Step<'a> = &'a dyn Fn(&mut Emit<'_>, &[Lanes]) -> (Lanes, Option<Lanes>);
+
+struct Case<'a> {
+    inputs: &'a [DType],
+    out: DType,
+    fold: Option<ReduceOp>,
+    step: Step<'a>,
+}
+
+/// A function `(words, _, _, lanes)`: narrow or, if the loop has a wide form, wide. Stores the four lanes of what is
+/// carried behind the output.
+fn compile(case: &Case<'_>, features: Features) -> Option<Entry> {
+    let mut jit = Jit::new(false, features).expect("the host is supported");
+    let signature = jit.signature(&[types::I64; 4], &[types::I64]);
+    let mut func = Function::with_name_signature(Default::default(), signature);
+    let mut context = FunctionBuilderContext::new();
+    let mut e = Emit::new(&mut func, &mut context);
+    let (words, hi) = (e.param(0), e.param(3));
+    let pointers: Vec<_> =
+        (0..=case.inputs.len()).map(|n| e.ins().load(types::I64, ACCESS, words, 8 * n as i32)).collect();
+    let start: Vec<Lanes> = case.fold.iter().map(|op| arith::neutral(&mut e, *op, case.out, Width::Four)).collect();
+    let carried: Vec<_> = start.iter().map(Lanes::value).collect();
+    let tys: Vec<_> = carried.iter().map(|v| e.ty(*v)).collect();
+    let here = e.block(&[]);
+    e.jump(here, &[]);
+    let narrow = e.block(&[&[types::I64], &tys[..]].concat());
+    let params = e.enter(narrow);
+    let it = e.open(params[0], hi, &params[1..]);
+    let address = |e: &mut Emit<'_>, n: usize, dtype: DType| {
+        let step = e.ins().ishl_imm_u(it.index, i64::from(dtype.bytes().trailing_zeros()));
+        e.ins().iadd(pointers[n], step)
+    };
+    let mut given = Vec::new();
+    for (n, dtype) in case.inputs.iter().enumerate() {
+        let at = address(&mut e, n, *dtype);
+        given.push(load(&mut e, *dtype, Width::Four, at, 0));
+    }
+    given.extend(it.carried.iter().map(|v| Lanes::from_values(case.out, Width::Four, &[*v])));
+    let (y, next) = (case.step)(&mut e, &given);
+    let at = address(&mut e, case.inputs.len(), case.out);
+    store(&mut e, y, at, 0);
+    let looped = it.blocks();
+    let next: Vec<_> = next.iter().map(Lanes::value).collect();
+    let end = e.close(it, 4, &next);
+    let end_block = e.here();
+    let fold = case.fold.map(|op| {
+        let ty = register(case.out, Width::Four);
+        let block = e.block(&[ty, ty]);
+        let params = e.enter(block);
+        let [a, b] = [params[0], params[1]].map(|v| Lanes::from_values(case.out, Width::Four, &[v]));
+        let result = arith::combine(&mut e, op, a, b).value();
+        e.ins().trap(cranelift_codegen::ir::TrapCode::unwrap_user(1));
+        (block, result)
+    });
+    let folds: Vec<_> = fold.into_iter().collect();
+    e.enter_again(here);
+    let first = match lanes(features) {
+        None => {
+            let zero = e.int(0);
+            [&[zero], &carried[..]].concat()
+        }
+        Some(width) => {
+            let body = read(e.b.func, looped.body, looped.before, &carried, &folds)?;
+            let code = assemble(features, &body).expect("accepted by the assembler")?;
+            let done = e.ins().band_imm_s(hi, -width);
+            let sums = call(&mut e, &mut jit, &body, &code, done, &tys).expect("accepted by Cranelift");
+            [&[done], &sums[..]].concat()
+        }
+    };
+    e.jump(narrow, &first);
+    e.enter_again(end_block);
+    let out = e.ins().load(types::I64, ACCESS, words, 8 * case.inputs.len() as i32);
+    for value in end {
+        e.ins().store(ACCESS, value, out, (COUNT * case.out.bytes()) as i32);
+    }
+    let zero = e.int(0);
+    e.ins().return_(&[zero]);
+    e.finish(jit.frontend_config());
+    let id = jit.define("loop", func).expect("accepted by Cranelift");
+    Some(Entry::new(jit.finish().expect("memory for code"), id))
+}
+
+/// The output, and behind it what was carried, after `count` lanes.
+fn run(entry: &Entry, case: &Case<'_>, columns: &[Vec<u8>], count: usize) -> Vec<u8> {
+    let mut out = vec![0xa5; COUNT * case.out.bytes() + 16];
+    let words: Vec<u64> = columns.iter().map(|c| c.as_ptr() as u64).chain([out.as_mut_ptr() as u64]).collect();
+    // SAFETY: the words are the columns' addresses, each `COUNT` elements long.
+    #[allow(unsafe_code, reason = "machine code is called")]
+    unsafe {
+        entry.call(words.as_ptr(), std::ptr::null_mut(), 0, count as u64);
+    }
+    out
+}
+
+/// Numbers of all sizes and both signs, with those that are special.
+fn column(dtype: DType, seed: u64) -> Vec<u8> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state >> 33
+    };
+    let special = [0.0, -0.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN, 1.0, -1.0, 1e-40, 3e38, -87.5, 0.49, 126.7];
+    let mut bytes = vec![0; COUNT * dtype.bytes()];
+    for (n, to) in bytes.chunks_mut(dtype.bytes()).enumerate() {
+        let bits = next();
+        let value = match dtype.kind() {
+            pantile_ir::Kind::Float => {
+                let plain = (bits as f64 / (1u64 << 30) as f64 - 1.0) * [1.0, 20.0, 1e-6, 1e6][n % 4];
+                let x = if bits.is_multiple_of(5) { special[(bits as usize / 5) % special.len()] } else { plain };
+                eval::cast(DType::F64, dtype, Scalar::Float(x))
+            }
+            pantile_ir::Kind::Bool => Scalar::Bool(bits & 1 == 1),
+            pantile_ir::Kind::Signed | pantile_ir::Kind::Unsigned => {
+                eval::cast(DType::I64, dtype, Scalar::Int(bits as i64 - (1 << 30)))
+            }
+        };
+        eval::encode(dtype, value, to);
+    }
+    bytes
+}
+
+/// Whether a case has a wide form wherever this machine can run one; what is wide must give what is narrow.
+fn is_wide(name: &str, case: &Case<'_>) -> bool {
+    let columns: Vec<Vec<u8>> = (0..).zip(case.inputs).map(|(n, dtype)| column(*dtype, 7 + n)).collect();
+    let narrow = compile(case, Features::Baseline).expect("narrow loops always compile");
+    let mut wide = true;
+    for features in Features::ALL.iter().copied().filter(|f| *f != Features::Baseline && *f <= Features::host()) {
+        let Some(entry) = compile(case, features) else {
+            wide = false;
+            continue;
+        };
+        for count in [0, 4, 8, 16, 28, 64, COUNT] {
+            let (mut want, mut got) = (run(&narrow, case, &columns, count), run(&entry, case, &columns, count));
+            if case.fold.is_some() {
+                // Lanes meet in another order: of what is carried, only all of it together counts.
+                let tail = COUNT * case.out.bytes();
+                let [a, b] = [&want, &got].map(|all| folded(case, &all[tail..]));
+                assert!(same(a, b), "{name} {features} of {count}: {a:?} became {b:?}");
+                want.truncate(tail);
+                got.truncate(tail);
+            }
+            assert_eq!(want, got, "{name} {features}, {count} lanes");
+        }
+    }
+    wide
+}
+
+fn folded(case: &Case<'_>, bytes: &[u8]) -> f64 {
+    let lanes = bytes.chunks(4).map(|b| f64::from(f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
+    match case.fold {
+        Some(ReduceOp::Max) => {
+            lanes.fold(f64::NEG_INFINITY, |a, b| if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) })
+        }
+        Some(ReduceOp::Min) => {
+            lanes.fold(f64::INFINITY, |a, b| if a.is_nan() || b.is_nan() { f64::NAN } else { a.min(b) })
+        }
+        Some(ReduceOp::Sum | ReduceOp::Prod | ReduceOp::Any | ReduceOp::All) | None => lanes.sum(),
+    }
+}
+
+fn same(a: f64, b: f64) -> bool {
+    (a.is_nan() && b.is_nan()) || a == b || (a - b).abs() <= 1e-5 * a.abs().max(1.0)
+}
+
+const CARRIED_IN_32_BITS: [DType; 7] =
+    [DType::F32, DType::BF16, DType::F16, DType::I32, DType::U32, DType::I16, DType::U16];
+
+#[test]
+fn unary_ops() {
+    let mut narrow = Vec::new();
+    for dtype in CARRIED_IN_32_BITS {
+        for op in UnaryOp::ALL.iter().copied().filter(|op| op.class().admits(dtype)) {
+            let step = |e: &mut Emit<'_>, x: &[Lanes]| (arith::unary(e, op, x[0]), None);
+            let case = Case { inputs: &[dtype], out: dtype, fold: None, step: &step };
+            if !is_wide(&format!("{op:?} {dtype}"), &case) {
+                narrow.push(format!("{op:?} {dtype}"));
+            }
+        }
+    }
+    // Sine and cosine branch.
+    assert_eq!(narrow, ["Sin f32", "Cos f32", "Sin bf16", "Cos bf16", "Sin f16", "Cos f16"]);
+}
+
+#[test]
+fn binary_ops() {
+    let mut narrow = Vec::new();
+    for dtype in CARRIED_IN_32_BITS {
+        for op in BinaryOp::ALL.iter().copied().filter(|op| op.class().admits(dtype)) {
+            let out = if op.is_comparison() { DType::I32 } else { dtype };
+            let step = |e: &mut Emit<'_>, x: &[Lanes]| {
+                let y = arith::binary(e, op, x[0], x[1]);
+                (if op.is_comparison() { convert::cast(e, y, DType::I32) } else { y }, None)
+            };
+            let case = Case { inputs: &[dtype, dtype], out, fold: None, step: &step };
+            if !is_wide(&format!("{op:?} {dtype}"), &case) {
+                narrow.push(format!("{op:?} {dtype}"));
+            }
+        }
+    }
+    // What is done lane by lane, and the unsigned comparisons that 256 bits lack.
+    let lane_by_lane = |name: &&String| {
+        !["Rem ", "Shl ", "Shr "].iter().any(|op| name.starts_with(op))
+            && !(name.starts_with("Div ") && !name.contains('f'))
+    };
+    let others: Vec<&String> = narrow.iter().filter(lane_by_lane).collect();
+    assert_eq!(others, ["Lt u32", "Le u32", "Gt u32", "Ge u32"]);
+}
+
+#[test]
+fn casts_and_choices() {
+    let mut narrow = Vec::new();
+    for from in CARRIED_IN_32_BITS {
+        for to in CARRIED_IN_32_BITS {
+            let step = |e: &mut Emit<'_>, x: &[Lanes]| {
+                let y = convert::cast(e, x[0], to);
+                let (limit, other) = (constant(e, to, one(to), Width::Four), constant(e, to, zero(to), Width::Four));
+                let large = arith::binary(e, BinaryOp::Ge, y, limit);
+                (arith::select(e, large, y, other), None)
+            };
+            let case = Case { inputs: &[from], out: to, fold: None, step: &step };
+            if to != DType::U32 && !is_wide(&format!("{from} as {to}"), &case) {
+                narrow.push(format!("{from} as {to}"));
+            }
+        }
+    }
+    // Saturating conversions to integers, and from unsigned ones.
+    let rest: Vec<&String> =
+        narrow.iter().filter(|name| !name.contains('f') || name.ends_with("f32") && !name.contains('u')).collect();
+    assert!(rest.is_empty(), "{rest:?}");
+}
+
+fn one(dtype: DType) -> Scalar {
+    if dtype.is_float() { Scalar::Float(1.0) } else { Scalar::Int(1) }
+}
+
+fn zero(dtype: DType) -> Scalar {
+    if dtype.is_float() { Scalar::Float(0.0) } else { Scalar::Int(0) }
+}
+
+/// The body of a softmax's second pass, with its running sum.
+fn softmax_step(e: &mut Emit<'_>, x: &[Lanes]) -> (Lanes, Option<Lanes>) {
+    let scale = constant(e, DType::F32, Scalar::Float(0.125), Width::Four);
+    let s = arith::binary(e, BinaryOp::Mul, x[0], scale);
+    let least = constant(e, DType::F32, Scalar::Float(-50.0), Width::Four);
+    let p = arith::binary(e, BinaryOp::Min, s, least);
+    let p = arith::unary(e, UnaryOp::Exp2, p);
+    let sum = arith::binary(e, BinaryOp::Add, x[1], p);
+    (p, Some(sum))
+}
+
+#[test]
+fn reductions() {
+    for op in [ReduceOp::Sum, ReduceOp::Max, ReduceOp::Min] {
+        let step = |e: &mut Emit<'_>, x: &[Lanes]| {
+            let bounded = constant(e, DType::F32, Scalar::Float(1e3), Width::Four);
+            let y = arith::binary(e, BinaryOp::Min, x[0], bounded);
+            let next = arith::combine(e, op, x[1], y);
+            (y, Some(next))
+        };
+        let case = Case {
+            inputs: &[DType::I16],
+            out: DType::F32,
+            fold: Some(op),
+            step: &|e, x| {
+                let wide = convert::cast(e, x[0], DType::F32);
+                step(e, &[wide, x[1]])
+            },
+        };
+        assert!(is_wide(&format!("{op:?}"), &case), "{op:?}");
+    }
+    let case = Case { inputs: &[DType::F32], out: DType::F32, fold: Some(ReduceOp::Sum), step: &softmax_step };
+    let mut bounded = case;
+    bounded.inputs = &[DType::F32];
+    assert!(is_wide("softmax", &bounded));
+}
