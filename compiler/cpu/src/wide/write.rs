@@ -51,6 +51,17 @@ pub(crate) fn assemble(features: Features, body: &Body) -> Result<Option<Vec<u8>
     Ok(None)
 }
 
+/// The instructions of the function, for tests that look at them.
+#[cfg(test)]
+pub(crate) fn instructions(features: Features, body: &Body) -> Option<Vec<Instruction>> {
+    let width = Width::of(features)?;
+    (0..=body.uniform.len()).rev().find_map(|held| {
+        let mut writer = Writer::new(width, body, held).ok()?;
+        writer.function().ok()?;
+        Some(writer.asm.instructions().to_vec())
+    })
+}
+
 /// Why writing stopped.
 enum Stop {
     /// There are too few.
@@ -90,6 +101,11 @@ impl<'a> Writer<'a> {
     }
 
     fn write(mut self) -> Result<Vec<u8>, Stop> {
+        self.function()?;
+        Ok(self.asm.assemble(0)?)
+    }
+
+    fn function(&mut self) -> Result<(), Stop> {
         let body = self.body;
         for (n, pointer) in POINTERS.iter().enumerate().take(body.pointers.len()).skip(ON_STACK) {
             self.asm.mov(*pointer, qword_ptr(rsp + 8 * (n - ON_STACK + 1)))?;
@@ -119,7 +135,7 @@ impl<'a> Writer<'a> {
             self.asm.set_label(&mut label)?;
             self.asm.dd(&[bits])?;
         }
-        Ok(self.asm.assemble(0)?)
+        Ok(())
     }
 
     fn loops(&mut self, sums: &[Vec<Slot>]) -> Result<(), Stop> {
