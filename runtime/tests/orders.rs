@@ -33,6 +33,11 @@ pipeline counted(x: tensor<f32>[N, D], walk: order) -> (y: tensor<f32>[N, D]) {
     assert(len(walk) >= N, \"the walk must visit every element\");
     y = scaled(x, (len(walk) * 100 + blocks(walk, 4)) as f32);
 }
+pipeline chosen(x: tensor<f32>[N, D], own: bool, walk: order) -> (y: tensor<f32>[N, D]) {
+    let (mut w, given) = (back(N), walk);
+    if not own { w = given; }
+    y = moved(x, if len(w) > 3 { w } else { plain() });
+}
 pipeline two(x: tensor<f32>[N, D], a: order, b: order) -> (y: tensor<f32>[N, D]) {
     let w = double(permute(x, N via a));
     y = unpermute(double(permute(unpermute(w, N via a), N via b)), N via b);
@@ -124,6 +129,18 @@ fn named_orders_come_from_the_caller_or_from_a_pipeline() {
         assert_eq!(values(&given.tensor("s").expect("s"))[..3], [30.0, 34.0, 38.0]);
         let plain = OrderArg::named("plain", []);
         assert_eq!(only(call(&device, "moved", &[Arg::Tensor(&x), Arg::Order(&plain)])), values(&x));
+    }
+}
+
+#[test]
+fn orders_are_chosen_among() {
+    let device = Device::cpu();
+    for (own, n, want) in [(true, 4, [3, 2, 1]), (false, 4, [1, 0, 3]), (false, 3, [0, 1, 2])] {
+        let walk = OrderArg::table(if n == 4 { vec![1, 0, 3, 2] } else { vec![2, 1, 0] }).expect("a table");
+        let x = rows(n);
+        let own = Arg::Scalar(pantile::Scalar::Bool(own));
+        let got = only(call(&device, "chosen", &[Arg::Tensor(&x), own, Arg::Order(&walk)]));
+        assert_eq!([got[0], got[3], got[6]].map(|v| v as i32 / 3), want);
     }
 }
 

@@ -27,8 +27,6 @@ pub struct Structure {
     pub gathers: usize,
     /// The most lanes in a row that are neighbours in memory, of those blocks.
     pub longest_run: usize,
-    /// For each block the largest power of two, up to its size, such that lanes taken by so many are neighbours in memory.
-    pub runs: Vec<usize>,
 }
 
 impl BoxShape {
@@ -63,11 +61,10 @@ impl Structure {
     pub fn new(table: &BlockTable) -> Self {
         let mut known: HashMap<BoxShape, usize> = HashMap::new();
         let mut boxes: Vec<(BoxShape, usize)> = Vec::new();
-        let mut made = Self { boxes: Vec::new(), shapes: Vec::new(), gathers: 0, longest_run: 0, runs: Vec::new() };
+        let mut made = Self { boxes: Vec::new(), shapes: Vec::new(), gathers: 0, longest_run: 0 };
         for (block, len) in table.len.iter().enumerate() {
             let lanes = &table.elem[block * table.size..][..*len as usize];
             let shape = BoxShape::of(lanes).filter(|_| !lanes.is_empty());
-            made.runs.push(aligned_run(lanes, table.size));
             if shape.is_none() && !lanes.is_empty() {
                 made.gathers += 1;
                 made.longest_run = made.longest_run.max(longest_run(lanes));
@@ -94,13 +91,6 @@ impl Structure {
         self.shapes.iter_mut().flatten().for_each(|row| *row = to[*row]);
         self.boxes = places.into_iter().map(|p| boxes[p].clone()).collect();
     }
-}
-
-/// The largest power of two up to `size` such that neighbours within each group of so many lanes are neighbours in memory.
-fn aligned_run(lanes: &[i32], size: usize) -> usize {
-    let most = if size == 0 { 1 } else { 1 << size.ilog2() };
-    let broken = |n: &usize| i64::from(lanes[*n]) != i64::from(lanes[n - 1]) + 1;
-    (1..lanes.len()).filter(broken).map(|n| 1 << n.trailing_zeros()).fold(most, usize::min)
 }
 
 fn longest_run(lanes: &[i32]) -> usize {
@@ -209,7 +199,6 @@ mod tests {
         let order = [0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 6, 7, 12, 15, 13, 14, -1, -1, -1, -1, 16];
         let structure = Structure::new(&BlockTable::new(&order, 4));
         assert_eq!(structure.shapes, [Some(0), Some(0), Some(1), None, None, Some(2)]);
-        assert_eq!(structure.runs, [2, 2, 4, 1, 4, 4]);
         assert_eq!(
             structure.to_string(),
             "2 of 6 blocks are boxes 2×2 (strides 8, 1), 1 rows of 4, 1 single elements, 1 gathered in runs of up to 2, 1 empty"
