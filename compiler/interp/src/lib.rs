@@ -22,7 +22,7 @@ use pantile_ir::Func;
 
 pub use array::{Arg, Array, Data, MaskArray};
 pub use order::order_table;
-pub use padding::Padding;
+pub use padding::{Padding, Seen};
 
 /// What is checked while a kernel runs.
 #[derive(Clone, Copy, Debug, Default)]

@@ -8,6 +8,9 @@ use crate::machine::Machine;
 use crate::tile::{Space, Tile};
 use crate::{Data, rowwise};
 
+/// Takes an instruction, and a function that says whether the current block of a dim has no padding.
+pub type Seen<'a> = dyn Fn(&Inst, &dyn Fn(DimId) -> bool) + 'a;
+
 /// Tiles with padding.
 pub struct Padding<'a> {
     /// Another poison for each.
@@ -17,7 +20,7 @@ pub struct Padding<'a> {
     /// What a value's padding along a dim is said to hold.
     pub fill: &'a dyn Fn(Value, DimId) -> Fill,
     /// Is told of each instruction without regions that runs, and can ask whether the blocks of dims have no padding.
-    pub seen: &'a dyn Fn(&Inst, &dyn Fn(DimId) -> bool),
+    pub seen: &'a Seen<'a>,
 }
 
 impl Machine<'_> {
@@ -172,13 +175,9 @@ pub(crate) fn divides(op: &Op, dtype: DType) -> bool {
     matches!(op, Op::Binary(BinaryOp::Div | BinaryOp::Rem)) && dtype.is_int()
 }
 
-#[allow(clippy::wildcard_enum_match_arm, reason = "only these are extremes")]
 fn is_extreme(op: &Op) -> bool {
-    match op {
-        Op::Reduce(ReduceOp::Max | ReduceOp::Min, _) | Op::Binary(BinaryOp::Max | BinaryOp::Min) => true,
-        Op::Broadcast(_) => true,
-        _ => false,
-    }
+    let reduces = matches!(op, Op::Reduce(ReduceOp::Max | ReduceOp::Min, _));
+    reduces || matches!(op, Op::Binary(BinaryOp::Max | BinaryOp::Min) | Op::Broadcast(_))
 }
 
 fn dtype_like(data: &Data) -> DType {

@@ -1,38 +1,44 @@
 //! Places selects, one after another, each where it saves most: at a value, for all that uses it, or at one use. Which code
 //! is worth splitting first is not decided here.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use pantile_ir::{BinaryOp, DType, DimId, Func, Inst, Kind, Op, Region, Scalar, Type, Value, eval};
 
 use super::Pad;
-use crate::analysis::fill::{Context, Fills, Lanes, Unmet, sources};
+use crate::analysis::fill::{Context, Fills, Lanes, sources};
 
 /// How often a loop is taken to turn.
 const TURNS: u64 = 16;
 
-/// A select, or several at one use.
-struct Choice {
-    /// What it and what is left to do cost: elements times turns.
-    total: u64,
-    what: What,
+/// What to place.
+enum What {
+    /// A select of a value, for every use, along dims.
+    Value(Value, Scalar, Vec<DimId>),
+    /// At each site that is left, selects of its operands alone.
+    Uses(Vec<Use>),
 }
 
-enum What {
-    /// Of a value, for every use, along dims.
-    Value(Value, Scalar, Vec<DimId>),
-    /// Of operands of a site, along dims.
-    Use(Value, Vec<(usize, Scalar)>, Vec<DimId>),
+/// Selects of operands of a site, along dims.
+struct Use {
+    site: Value,
+    fixes: Vec<(usize, Scalar)>,
+    dims: Vec<DimId>,
+    price: u64,
 }
 
 impl Pad<'_> {
-    /// Places the select that saves most; whether one was needed.
+    /// Places the select that saves most, or those that are left when none saves anything; whether one was needed.
     pub(super) fn place(&mut self) -> bool {
         let Some(what) = choose(self.func, self.lanes) else { return false };
         let mut body = std::mem::take(&mut self.func.body);
         match what {
             What::Value(v, x, dims) => _ = self.at_value(&mut body, v, x, &dims),
-            What::Use(site, fixes, dims) => _ = self.at_use(&mut body, site, &fixes, &dims),
+            What::Uses(uses) => {
+                for u in uses {
+                    self.at_use(&mut body, u.site, &u.fixes, &u.dims);
+                }
+            }
         }
         self.func.body = body;
         true
@@ -113,88 +119,104 @@ fn replace(inst: &mut Inst, old: Value, new: Value) {
     }
 }
 
-/// The select to place next, if padding is seen anywhere.
+/// What to place next, if padding is seen anywhere.
 fn choose(func: &Func, lanes: Lanes) -> Option<What> {
     let cx = Context::new(func, lanes);
-    let fills = cx.analyse(&HashMap::new());
     let prices = Prices::new(func, lanes);
-    let price = |v: Value| prices.of(v);
-    let unmet = distinct(&fills);
-    let direct: HashMap<Unmet, u64> = unmet.iter().map(|u| (*u, price_of_fixes(&cx, &fills, *u, &price))).collect();
-    let all: u64 = direct.values().sum();
-    let mut best: Option<Choice> = None;
-    let mut offer = |total: u64, what: &dyn Fn() -> What| {
-        if best.as_ref().is_none_or(|b| total < b.total) {
-            best = Some(Choice { total, what: what() });
-        }
-    };
-    for u in &unmet {
-        let fixes = cx.fixes(&fills, *u, &price);
-        // One select serves several dims where they ask for the same.
-        let alike = |o: &&Unmet| o.site == u.site && cx.fixes(&fills, **o, &price) == fixes;
-        let same: Vec<Unmet> = unmet.iter().filter(alike).copied().collect();
-        let saved: u64 = same.iter().map(|o| direct[o]).sum();
-        let dims = same.iter().map(|o| o.dim).collect::<Vec<_>>();
-        offer(all - saved + direct[u], &|| What::Use(u.site, fixes.clone(), dims.clone()));
-    }
-    for (v, dims) in candidates(&cx, &unmet) {
-        for x in constants(func.ty(v).dtype()) {
-            let forced = dims.iter().map(|d| ((v, *d), x)).collect();
-            let after = cx.analyse(&forced);
-            let rest = distinct(&after).into_iter().map(|u| match direct.get(&u) {
-                Some(price) => *price,
-                None => price_of_fixes(&cx, &after, u, &price),
-            });
-            offer(price(v).saturating_add(rest.sum()), &|| What::Value(v, x, dims.clone()));
-        }
-    }
-    best.map(|b| b.what)
-}
-
-fn distinct(fills: &Fills) -> Vec<Unmet> {
-    let mut seen = HashSet::new();
-    fills.unmet.iter().copied().filter(|u| seen.insert(*u)).collect()
-}
-
-fn price_of_fixes(cx: &Context, fills: &Fills, u: Unmet, price: &dyn Fn(Value) -> u64) -> u64 {
-    let Some(inst) = cx.def(u.site) else { return 0 };
-    cx.fixes(fills, u, price).into_iter().map(|(n, _)| price(inst.args[n])).sum()
-}
-
-/// Values that sites get their operands from, each with dims that padding is seen along.
-fn candidates(cx: &Context, unmet: &[Unmet]) -> Vec<(Value, Vec<DimId>)> {
-    let sources = sources(cx.func);
-    let mut found: Vec<(Value, Vec<DimId>)> = Vec::new();
-    for u in unmet {
-        let mut work = sources.get(&u.site).cloned().unwrap_or_default();
-        let mut seen = HashSet::new();
-        while let Some(v) = work.pop() {
-            if !cx.func.ty(v).dims().contains(&u.dim) || !seen.insert(v) {
-                continue;
+    let fills = cx.analyse(&HashMap::new());
+    let uses = uses(&cx, &fills, &prices);
+    let all = total(&uses);
+    let constants = constants(&uses);
+    let (mut best, mut least) = (None, all);
+    for (v, dims, saved) in candidates(&cx, &uses) {
+        for x in constants.iter().filter(|x| holds(func.ty(v).dtype(), **x)) {
+            // No select saves more than all that is downstream of it.
+            if prices.of(v).saturating_add(all - saved) >= least {
+                break;
             }
-            found.push((v, vec![u.dim]));
-            work.extend(sources.get(&v).into_iter().flatten());
+            let forced = dims.iter().map(|d| ((v, *d), *x)).collect();
+            let rest = self::uses(&cx, &cx.analyse(&forced), &prices);
+            let sum = prices.of(v).saturating_add(total(&rest));
+            if sum < least {
+                (best, least) = (Some(What::Value(v, *x, dims.clone())), sum);
+            }
         }
     }
-    let mut dims: HashMap<Value, Vec<DimId>> = HashMap::new();
-    for (v, d) in &found {
-        let all = dims.entry(*v).or_default();
-        all.extend(d.iter().filter(|d| !all.contains(d)).copied().collect::<Vec<_>>());
+    best.or_else(|| (!uses.is_empty()).then_some(What::Uses(uses)))
+}
+
+fn total(uses: &[Use]) -> u64 {
+    uses.iter().map(|u| u.price).sum()
+}
+
+/// What each site that sees padding would need by itself; one select serves several dims that ask for the same.
+fn uses(cx: &Context, fills: &Fills, prices: &Prices) -> Vec<Use> {
+    let mut found: Vec<Use> = Vec::new();
+    let price = |v: Value| prices.of(v);
+    let mut seen = HashSet::new();
+    for u in fills.unmet.iter().filter(|u| seen.insert(**u)) {
+        let fixes = cx.fixes(fills, *u, &price);
+        let alike = |f: &&mut Use| f.site == u.site && format!("{:?}", f.fixes) == format!("{fixes:?}");
+        if let Some(same) = found.iter_mut().find(alike) {
+            same.dims.push(u.dim);
+            continue;
+        }
+        let args = cx.def(u.site).map_or(&[][..], |i| &i.args);
+        let cost = fixes.iter().map(|(n, _)| price(args[*n])).sum();
+        found.push(Use { site: u.site, fixes, dims: vec![u.dim], price: cost });
     }
-    let several = dims.into_iter().filter(|(_, d)| d.len() > 1);
-    found.extend(several);
-    found.sort();
-    found.dedup();
     found
 }
 
-/// What padding may be made to hold: all that some op asks for.
-fn constants(dtype: DType) -> Vec<Scalar> {
-    let ends = [eval::lowest(dtype), eval::highest(dtype)];
-    match dtype.kind() {
-        Kind::Bool => vec![Scalar::Bool(false), Scalar::Bool(true)],
-        Kind::Signed | Kind::Unsigned => [Scalar::Int(0), Scalar::Int(1)].into_iter().chain(ends).collect(),
-        Kind::Float => [0.0, 1.0, f64::NAN].map(Scalar::Float).into_iter().chain(ends).collect(),
+/// Values that sites get their operands from, each with dims that padding is seen along, and what the sites cost.
+fn candidates(cx: &Context, uses: &[Use]) -> Vec<(Value, Vec<DimId>, u64)> {
+    let sources = sources(cx.func);
+    // For each value and dim, the sites downstream.
+    let mut reached: BTreeMap<Value, BTreeMap<DimId, BTreeSet<usize>>> = BTreeMap::new();
+    for (n, u) in uses.iter().enumerate() {
+        for d in &u.dims {
+            let mut work = sources.get(&u.site).cloned().unwrap_or_default();
+            let mut seen = HashSet::new();
+            while let Some(v) = work.pop() {
+                if cx.func.ty(v).dims().contains(d) && seen.insert(v) {
+                    reached.entry(v).or_default().entry(*d).or_default().insert(n);
+                    work.extend(sources.get(&v).into_iter().flatten());
+                }
+            }
+        }
+    }
+    let mut found = Vec::new();
+    let cost = |sites: &BTreeSet<usize>| sites.iter().map(|n| uses[*n].price).sum::<u64>();
+    for (v, by_dim) in reached {
+        found.extend(by_dim.iter().map(|(d, sites)| (v, vec![*d], cost(sites))));
+        if by_dim.len() > 1 {
+            let sites = by_dim.values().flatten().copied().collect();
+            found.push((v, by_dim.keys().copied().collect(), cost(&sites)));
+        }
+    }
+    found
+}
+
+/// What padding may be made to hold: what the sites ask for, and what exponentials and products make that of.
+fn constants(uses: &[Use]) -> Vec<Scalar> {
+    let mut found: Vec<Scalar> = Vec::new();
+    let asked = uses.iter().flat_map(|u| u.fixes.iter().map(|(_, x)| *x));
+    let floats = [f64::NEG_INFINITY, f64::INFINITY, 0.0].map(Scalar::Float);
+    let rest = [Scalar::Int(0), Scalar::Bool(false), Scalar::Bool(true)];
+    for x in asked.chain(floats).chain(rest) {
+        if !found.iter().any(|y| format!("{x:?}") == format!("{y:?}")) {
+            found.push(x);
+        }
+    }
+    found
+}
+
+/// Whether a dtype has a constant.
+fn holds(dtype: DType, x: Scalar) -> bool {
+    match x {
+        Scalar::Bool(_) => dtype.kind() == Kind::Bool,
+        Scalar::Int(n) => dtype.is_int() && eval::wrap(dtype, n) == n,
+        Scalar::Float(x) => dtype.is_float() && (x.is_nan() || eval::round(dtype, x).to_bits() == x.to_bits()),
     }
 }
 
