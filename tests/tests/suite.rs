@@ -3,7 +3,7 @@
 //!
 //! | kind | options | input | expected |
 //! |---|---|---|---|
-//! | `pass` | names of passes | IR | IR after those passes |
+//! | `pass` | names of passes; `sized` or `powers_of_two` for the lanes of those that follow | IR | IR after those passes |
 //! | `verify` | | IR | what the verifier says, one line a rule |
 //! | `diag` | | Pantile source | its diagnostics in short form |
 //! | `emit` | a kernel, then bindings `T=f32 BQ=8` (dtypes and ints) | Pantile source | its IR after all passes |
@@ -69,9 +69,14 @@ fn passes<'a>(input: &str, names: impl Iterator<Item = &'a str>) -> String {
     if let Err(errors) = verify(&func) {
         return format!("the input is not valid:\n{}", errors.join("\n"));
     }
+    let mut cx = PassCx::default();
     for name in names {
+        if let Some(lanes) = lanes(name) {
+            cx.lanes = lanes;
+            continue;
+        }
         let Some(pass) = PASSES.iter().find(|p| p.name == name) else { return format!("no pass `{name}`") };
-        let _ = (pass.run)(&mut func, &PassCx::default());
+        let _ = (pass.run)(&mut func, &cx);
         if let Err(errors) = verify(&func) {
             return format!("`{name}` broke it:\n{}\n{}", errors.join("\n"), print(&func));
         }
@@ -83,13 +88,17 @@ fn load(text: &str) -> pantile_compiler::Loaded {
     Module::load("case.tile", text, &mut |path| Err(format!("no file `{path}`")))
 }
 
+fn lanes(word: &str) -> Option<Lanes> {
+    match word {
+        "sized" => Some(Lanes::Sized),
+        "powers_of_two" => Some(Lanes::PowersOfTwo),
+        _ => None,
+    }
+}
+
 /// With the passes for fixed tile shapes behind all others.
 fn tiles<'a>(input: &str, mut words: impl Iterator<Item = &'a str>) -> String {
-    let lanes = match words.next() {
-        Some("sized") => Lanes::Sized,
-        Some("powers_of_two") => Lanes::PowersOfTwo,
-        other => return format!("`{}` says no number of lanes", other.unwrap_or_default()),
-    };
+    let Some(lanes) = words.next().and_then(lanes) else { return "no number of lanes is said".into() };
     let mut func = match specialised(input, words) {
         Ok(func) => func,
         Err(why) => return why,

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use pantile::{Module, SourceError};
-use pantile_compiler::{Bindings, Signature};
+use pantile_compiler::{Bindings, Signature, passes};
 use pantile_ir::Func;
 use pantile_syntax::ast::{File, Item};
 
@@ -18,6 +18,7 @@ use crate::{plan, screen};
 #[command(after_help = "Examples:
   pantile emit kernels/attention.tile attention --stage ir --shape D=128
   pantile emit kernels/attention.tile attention --stage passes --diff
+  pantile emit kernels/attention.tile attention_dense --stage tiles --shape D=64
   pantile emit kernels/attention.tile attention --timings
   pantile emit kernels/rainfusion.tile rainfusion_paper --stage plan \\
       --shape B=1,H=2,G=2,N=5070,D=64 --const F=13 --const Y=15 --const X=26 \\
@@ -48,6 +49,8 @@ enum Stage {
     Ir,
     /// Tile IR after all passes.
     Passes,
+    /// Tile IR for targets with padding lanes: each dim of a tile has the next power of two of them.
+    Tiles,
     /// Cranelift's IR.
     Clif,
     /// The launch plan of a pipeline.
@@ -78,6 +81,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
         Stage::Ir => show(&elaborated(&module, &signature, &bound.bindings)?),
         Stage::Passes if options.diff => changes(&module, &signature, &bound.bindings),
         Stage::Passes => show(&optimised(&module, &signature, &bound.bindings)?),
+        Stage::Tiles => show(&padded(&module, &signature, &bound.bindings)?),
         Stage::Clif => {
             let func = optimised(&module, &signature, &bound.bindings)?;
             let wanted = pantile_cpu::Options { keep_clif: true, ..pantile_cpu::Options::default() };
@@ -94,10 +98,10 @@ fn check_kind(options: &Options, module: &Module) -> Outcome {
     let (name, compiled) = (&options.name, module.compiled());
     match (options.stage, compiled.pipeline(name).is_some(), compiled.kernel(name).is_some()) {
         (Stage::Plan, false, true) => input(format!("`{name}` is a kernel; `--stage plan` is for pipelines")),
-        (Stage::Ir | Stage::Passes | Stage::Clif, true, false) => {
+        (Stage::Ir | Stage::Passes | Stage::Tiles | Stage::Clif, true, false) => {
             input(format!("`{name}` is a pipeline; `--stage plan` shows what it launches"))
         }
-        (Stage::Ast | Stage::Ir | Stage::Passes | Stage::Clif | Stage::Plan, ..) => Ok(()),
+        (Stage::Ast | Stage::Ir | Stage::Passes | Stage::Tiles | Stage::Clif | Stage::Plan, ..) => Ok(()),
     }
 }
 
@@ -112,6 +116,16 @@ fn elaborated(module: &Module, signature: &Signature, bindings: &Bindings) -> Re
 
 fn optimised(module: &Module, signature: &Signature, bindings: &Bindings) -> Result<Func, Failure> {
     module.compiled().specialise(&signature.name, bindings).map_err(|d| refused(module, d))
+}
+
+/// After the passes for fixed tile shapes as well.
+fn padded(module: &Module, signature: &Signature, bindings: &Bindings) -> Result<Func, Failure> {
+    let mut func = elaborated(module, signature, bindings)?;
+    let options = passes::Options { lanes: passes::Lanes::PowersOfTwo, ..passes::Options::default() };
+    match passes::optimise(&mut func, &options).bug {
+        Some(bug) => Err(Failure::Kernel(format!("the pass `{}` left {}", bug.pass, bug.rules.join("; ")))),
+        None => Ok(func),
+    }
 }
 
 fn refused(module: &Module, diagnostics: pantile_diag::Diagnostics) -> Failure {

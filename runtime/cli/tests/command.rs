@@ -342,6 +342,7 @@ fn every_stage_is_shown() {
     assert!(emit(&["--stage", "ir"]).contains("kernel @attention("));
     assert!(emit(&["--stage", "passes", "--shape", "D=64"]).contains("kernel @attention("));
     assert!(emit(&["--diff"]).lines().any(|l| l.starts_with('+')));
+    assert!(emit(&["--stage", "tiles", "--shape", "D=48"]).contains("valid j"));
     assert!(emit(&["--stage", "clif"]).contains("function"));
     let timings = emit(&["--timings"]);
     assert!(
