@@ -8,7 +8,7 @@
 
 use std::time::Instant;
 
-use pantile::{DType, Device, Mask, Module, Out, Tensor};
+use pantile::{DType, Device, Mask, Module, OrderArg, Out, Tensor};
 use pantile_kernels::module;
 
 const HEADS: usize = 2;
@@ -113,31 +113,34 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Dense attention through orders, fused into the kernel, against memory order.
+    /// Sparse attention through orders, fused into the kernel, against data that lies in that order already.
     fn orders(&self) -> pantile::Result<()> {
-        let (q, k, v) = (self.tensor(7)?, self.tensor(8)?, self.tensor(9)?);
-        // A video of 8 rows of 8 windows: as many frames as there are tokens for, at least one.
-        let frames = (self.tokens / 4096).max(1);
-        let columns = (self.tokens / frames / 64).max(1);
-        if frames * 64 * columns != self.tokens {
-            println!("orders: not measured, {} tokens are no video of 64 rows", self.tokens);
-            return Ok(());
-        }
-        let files: Vec<(&str, &str)> = pantile_kernels::FILES.to_vec();
-        let module = Module::from_texts("walked.tile", WALKED, &files)?;
-        let size = [frames as i64, 64, columns as i64];
-        let names = ["straight", "windowed", "hilberted"];
-        let pipelines = names.map(|name| module.pipeline(name).map(|p| p.on(self.device)));
-        let pipelines = pipelines.into_iter().collect::<pantile::Result<Vec<_>>>()?;
-        let mut variants: Vec<Variant<'_>> = Vec::new();
-        for pipeline in &pipelines {
-            let (q, k, v) = (&q, &k, &v);
-            let run = move || pipeline.call((q, k, v, size[0], size[1], size[2], self.scale())).map(|_| ());
+        let bench = Bench { tokens: GRID.iter().product::<i64>() as usize, ..*self };
+        let (q, k, v) = (bench.tensor(7)?, bench.tensor(8)?, bench.tensor(9)?);
+        let mask = mask(bench.tokens.div_ceil(BLOCK), 20)?;
+        let [f, y, x] = GRID;
+        let size = [("F", f), ("Y", y), ("X", x)];
+        let windows = [&size[..], &[("wf", 2), ("wy", 8), ("wx", 8)]].concat();
+        let walks = [
+            ("windows of 2×8×8", OrderArg::named("windows", windows)),
+            ("Hilbert's curve", OrderArg::named("hilbert", size)),
+            ("no order at all", OrderArg::table(shuffle(bench.tokens))?),
+        ];
+        let module = Module::from_texts("walked.tile", WALKED, pantile_kernels::FILES)?;
+        let (straight, walked) =
+            (module.pipeline("straight")?.on(self.device), module.pipeline("walked")?.on(self.device));
+        let (q, k, v, mask, scale) = (&q, &k, &v, &mask, bench.scale());
+        let run = || straight.call((q, k, v, mask, scale)).map(|_| ());
+        let mut variants = vec![Variant { times: 1, run: Box::new(run) }];
+        for (_, walk) in &walks {
+            let walked = &walked;
+            let run = move || walked.call((q, k, v, mask, scale, walk)).map(|_| ());
             variants.push(Variant { times: 1, run: Box::new(run) });
         }
         let seconds = by_turns(&mut variants, self.rounds)?;
-        println!("windows of 2×8×8 ÷ memory order: {:.3}", ratio(&seconds[1], &seconds[0]));
-        println!("Hilbert's curve ÷ memory order: {:.3}", ratio(&seconds[2], &seconds[0]));
+        for ((name, _), own) in walks.iter().zip(&seconds[1..]) {
+            println!("{name} ÷ memory order: {:.3}", ratio(own, &seconds[0]));
+        }
         Ok(())
     }
 
@@ -147,32 +150,27 @@ impl Bench<'_> {
     }
 }
 
-/// One dense attention in memory order and through two walks.
+/// The video that is walked, ragged as most are: frames, rows, columns.
+const GRID: [i64; 3] = [9, 20, 26];
+
+/// Sparse attention in memory order and through any walk.
 const WALKED: &str = r#"
-use "attention.tile"::{attention_dense};
+use "attention.tile"::{attention};
 use "windows.tile"::{windows};
 use "orders.tile"::{hilbert};
 
 pipeline straight<T: float>(
-    q: tensor<T>[B, H, N, D], k: tensor<T>[B, G, N, D], v: tensor<T>[B, G, N, D], F: int, Y: int, X: int, scale: f32,
+    q: tensor<T>[B, H, N, D], k: tensor<T>[B, G, N, D], v: tensor<T>[B, G, N, D], keep: mask[B, H, NB, NB], scale: f32,
 ) -> (out: tensor<T>[B, H, N, D]) {
-    let (o, l) = attention_dense(q, k, v, scale);
+    let (o, l) = attention(q, k, v, keep, scale);
     out = o;
 }
 
-pipeline windowed<T: float>(
-    q: tensor<T>[B, H, N, D], k: tensor<T>[B, G, N, D], v: tensor<T>[B, G, N, D], F: int, Y: int, X: int, scale: f32,
+pipeline walked<T: float>(
+    q: tensor<T>[B, H, N, D], k: tensor<T>[B, G, N, D], v: tensor<T>[B, G, N, D], keep: mask[B, H, NB, NB], scale: f32,
+    walk: order,
 ) -> (out: tensor<T>[B, H, N, D]) {
-    let walk = windows(F, Y, X, 2, 8, 8);
-    let (o, l) = attention_dense(permute(q, N via walk), permute(k, N via walk), permute(v, N via walk), scale);
-    out = unpermute(o, N via walk);
-}
-
-pipeline hilberted<T: float>(
-    q: tensor<T>[B, H, N, D], k: tensor<T>[B, G, N, D], v: tensor<T>[B, G, N, D], F: int, Y: int, X: int, scale: f32,
-) -> (out: tensor<T>[B, H, N, D]) {
-    let walk = hilbert(F, Y, X);
-    let (o, l) = attention_dense(permute(q, N via walk), permute(k, N via walk), permute(v, N via walk), scale);
+    let (o, l) = attention(permute(q, N via walk), permute(k, N via walk), permute(v, N via walk), keep, scale);
     out = unpermute(o, N via walk);
 }
 "#;
@@ -243,6 +241,13 @@ fn mask(blocks: usize, percent: usize) -> pantile::Result<Mask> {
         keep.extend((0..blocks).map(|column| chosen.contains(&column)));
     }
     Mask::from_bools(&[1, HEADS, blocks, blocks], &keep)
+}
+
+/// All elements in no order at all.
+fn shuffle(count: usize) -> Vec<i32> {
+    let mut places: Vec<(u32, i32)> = noise(5, count).iter().map(|x| x.to_bits()).zip(0..).collect();
+    places.sort_unstable();
+    places.into_iter().map(|p| p.1).collect()
 }
 
 /// Repeatable numbers in [-1, 1).
