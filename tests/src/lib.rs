@@ -1,5 +1,7 @@
 //! What the integration tests share. The tests themselves are in `tests/`.
 
+pub mod draw;
 pub mod execute;
 pub mod generate;
 pub mod padded;
+pub mod reference;
