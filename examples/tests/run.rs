@@ -48,3 +48,11 @@ fn skipping() {
         "{text}"
     );
 }
+
+#[test]
+fn pipelines() {
+    let run = Command::new(env!("CARGO_BIN_EXE_pipelines")).args(["2", "1"]).output().expect("the example starts");
+    let text = String::from_utf8(run.stdout).expect("text");
+    let shown = ["16 numbers: ", "called again ", "in another size ", "as it is: ", "another order: "];
+    assert!(run.status.success() && shown.iter().all(|what| number(&text, what) > 0.0), "{text}");
+}

@@ -69,21 +69,23 @@ impl Tensor {
         let (memory, start) = from.memory();
         let outer: Vec<(usize, i64)> =
             from.shape()[..axis].iter().copied().zip(from.strides()[..axis].to_vec()).collect();
-        let stride = from.strides()[axis];
+        let stride = from.strides()[axis] as usize;
         let size = self.shape()[axis];
-        let rows = |first: usize, target: &mut [u8]| {
+        // Rows `first..` of the target, block by block of the axes in front.
+        let rows = |first: usize, mut target: &mut [u8]| {
             let (mut block, mut at) = (first / size, first % size);
-            let mut base = start + offset(&outer, block);
-            for target in target.chunks_exact_mut(row) {
-                match sources.map_or(Some(at), |s| usize::try_from(s[at]).ok()) {
-                    Some(source) => inner.copy::<E>(memory, base + source * stride as usize, target),
-                    None => target.fill(0),
+            while !target.is_empty() {
+                let count = (size - at).min(target.len() / row);
+                let (now, later) = target.split_at_mut(count * row);
+                let base = start + offset(&outer, block);
+                match sources {
+                    Some(sources) => {
+                        let places = sources[at..at + count].iter().map(|s| usize::try_from(*s).ok());
+                        inner.copy_rows::<E>(memory, places.map(|s| Some(base + s? * stride)), now);
+                    }
+                    None => inner.copy_rows::<E>(memory, (at..at + count).map(|s| Some(base + s * stride)), now),
                 }
-                at += 1;
-                if at == size {
-                    (block, at) = (block + 1, 0);
-                    base = start + offset(&outer, block);
-                }
+                (block, at, target) = (block + 1, 0, later);
             }
         };
         let first_byte = self.memory().1 * E;
@@ -159,6 +161,25 @@ impl Inner {
         }
         let (size, stride) = axes.pop().unwrap_or((1, 1));
         Self { outer: axes, last: (size, stride as usize), count: shape.iter().product() }
+    }
+
+    /// Copies one row after another, each from where it starts in `memory`; a row from nowhere is zero.
+    fn copy_rows<const E: usize>(&self, memory: &[u8], starts: impl Iterator<Item = Option<usize>>, target: &mut [u8]) {
+        if self.count == 1 {
+            for (start, target) in starts.zip(target.as_chunks_mut::<E>().0) {
+                match start {
+                    Some(at) => target.copy_from_slice(&memory[at * E..at * E + E]),
+                    None => target.fill(0),
+                }
+            }
+            return;
+        }
+        for (start, target) in starts.zip(target.chunks_exact_mut(self.count * E)) {
+            match start {
+                Some(at) => self.copy::<E>(memory, at, target),
+                None => target.fill(0),
+            }
+        }
     }
 
     /// Copies what starts at element `at` of `memory`.

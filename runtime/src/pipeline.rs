@@ -306,7 +306,7 @@ fn key(args: &[Arg<'_>]) -> Key {
 mod tests {
     use std::sync::Arc;
 
-    use super::{OrderArg, PLANS, key};
+    use super::{OrderArg, PLANS, ReadyStep, key};
     use crate::{Arg, Device, Module, Scalar, Tensor};
     use pantile_ir::DType;
 
@@ -330,6 +330,36 @@ pipeline p(x: tensor<f32>[N], s: f32 = 2.0) -> (y: tensor<f32>[N]) { y = twice(x
         let other = x(8);
         let ready = || pipeline.ready(&[Arg::Tensor(&other)]).unwrap();
         assert!(Arc::ptr_eq(&ready(), &ready()));
+    }
+
+    #[test]
+    fn the_table_of_an_order_is_filled_once_for_all_kernels_and_plans() {
+        let text = "kernel twice<P: int = 4>(x: tensor<f32>[H, N]) -> (y: tensor<f32>[H, N]) grid (i in N by P, h in H) {
+    y[h, i] = x[h, i] * 2.0;
+}
+kernel plus<P: int = 8>(x: tensor<f32>[H, N]) -> (y: tensor<f32>[H, N]) grid (i in N by P, h in H) { y[h, i] = x[h, i] + 1.0; }
+order back(p in N, N: int) -> int { N - 1 - p }
+pipeline p(x: tensor<f32>[H, N]) -> (y: tensor<f32>[H, N]) {
+    let walk = back(N);
+    y = unpermute(plus(twice(permute(x, N via walk))), N via walk);
+}";
+        let module = Module::from_text("p.tile", text).unwrap();
+        let device = Device::cpu();
+        let tables: Vec<_> = [1, 3]
+            .iter()
+            .flat_map(|heads| {
+                let x = Tensor::zeros(DType::F32, &[*heads, 9]).unwrap();
+                let pipeline = module.pipeline("p").unwrap().on(&device);
+                let ready = pipeline.ready(&[Arg::Tensor(&x)]).unwrap();
+                let table = |step: &ReadyStep| match step {
+                    ReadyStep::Launch(executable) => executable.orders[0].clone(),
+                    ReadyStep::Copy | ReadyStep::Permute(_) => panic!("nothing is copied"),
+                };
+                ready.steps.iter().map(table).collect::<Vec<_>>()
+            })
+            .collect();
+        assert_eq!(tables.len(), 4);
+        assert!(tables.iter().all(|table| Arc::ptr_eq(table, &tables[0])));
     }
 
     #[test]

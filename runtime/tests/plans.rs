@@ -4,8 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::fmt::Write as _;
+use std::sync::{Arc, Mutex};
 
-use pantile::{Device, Module, Tensor};
+use pantile::{Device, Error, Module, Progress, Tensor};
 use pantile_compiler::{Plan, Role, Step};
 
 const KERNELS: &str = "
@@ -142,4 +143,52 @@ fn generated_pipelines_are_what_their_statements_say() {
         }
     }
     assert!(joined > 20 && reused > 20 && elided > 20 && once > 20, "{joined} {reused} {elided} {once}: too tame");
+}
+
+const PAIRS: &str = "
+kernel pick(x: tensor<f32>[N], at: tensor<i32>[M]) -> (y: tensor<f32>[M]) grid (m in M) { y[m] = x[at[m]]; }
+pipeline pair(x: tensor<f32>[N], a: tensor<i32>[K], b: tensor<i32>[L]) -> (y: tensor<f32>[K], z: tensor<f32>[L]) {
+    y = pick(x, a);
+    z = pick(x, b);
+}
+";
+
+#[test]
+fn joined_calls_are_one_dispatch() {
+    let module = Module::from_text("pairs.tile", PAIRS).unwrap();
+    let x = Tensor::from_slice(&[4], &[10.0f32, 11.0, 12.0, 13.0]).unwrap();
+    let (a, b) =
+        (Tensor::from_slice(&[3], &[3i32, 0, 1]).unwrap(), Tensor::from_slice(&[1500], &[2i32; 1500]).unwrap());
+    for device in [Device::cpu(), Device::interp()] {
+        let told: Arc<Mutex<Vec<(u64, u64)>>> = Arc::default();
+        let list = told.clone();
+        let device =
+            device.with_progress(Arc::new(move |p: Progress<'_>| list.lock().unwrap().push((p.done, p.total))));
+        let outputs = module.pipeline("pair").unwrap().on(&device).call((&x, &a, &b)).unwrap();
+        assert_eq!(outputs.tensor("y").unwrap().to_vec::<f32>().unwrap(), [13.0, 10.0, 11.0]);
+        assert_eq!(outputs.tensor("z").unwrap().to_vec::<f32>().unwrap(), [12.0; 1500]);
+        let told = told.lock().unwrap().clone();
+        assert!(told.iter().all(|(_, total)| *total == 1503), "one launch of all programs: {told:?}");
+        assert_eq!(told.iter().map(|(done, _)| *done).max(), Some(1503));
+        let none = Tensor::from_slice(&[0], &[0i32; 0]).unwrap();
+        let outputs = module.pipeline("pair").unwrap().on(&device).call((&x, &none, &b)).unwrap();
+        assert_eq!(outputs.tensor("z").unwrap().to_vec::<f32>().unwrap(), [12.0; 1500], "beside a call of nothing");
+    }
+}
+
+#[test]
+fn a_fault_in_a_joined_call_names_its_own_program() {
+    let module = Module::from_text("pairs.tile", PAIRS).unwrap();
+    let x = Tensor::from_slice(&[4], &[10.0f32; 4]).unwrap();
+    let good = Tensor::from_slice(&[700], &[1i32; 700]).unwrap();
+    let mut wrong = [1i32; 900];
+    wrong[613] = 4;
+    let bad = Tensor::from_slice(&[900], &wrong).unwrap();
+    for device in [Device::cpu(), Device::interp()] {
+        for (a, b) in [(&good, &bad), (&bad, &good)] {
+            let error = module.pipeline("pair").unwrap().on(&device).call((&x, a, b)).unwrap_err();
+            let Error::Fault { kernel, instance, .. } = &error else { panic!("{error}") };
+            assert_eq!((kernel.as_str(), &instance[..]), ("pick", &[613][..]), "{error}");
+        }
+    }
 }
