@@ -6,7 +6,7 @@ mod dense;
 mod modules;
 mod rainfusion;
 
-pub use compare::{Comparison, compare, count_non_finite};
+pub use compare::{Comparison, Row, compare, count_non_finite, worst_row};
 pub use dense::{
     AttentionOutput, attention, attention_causal, attention_dense, attention_dense_lse, attention_documents,
     attention_lse, attention_window, layer_norm, matmul, rms_norm, softmax, vector_add,

@@ -1,4 +1,4 @@
-//! A small canvas: rectangles and letters, saved as PNG. What is drawn is told by `picture.rs`.
+//! A small canvas: rectangles, lines, marks and letters, saved as PNG. What is drawn is told by `picture.rs` and `chart.rs`.
 
 /// Red, green, blue.
 pub(crate) type Rgb = [u8; 3];
@@ -9,6 +9,37 @@ const DOT: usize = 2;
 const ADVANCE: usize = 6 * DOT;
 /// Height of a letter.
 pub(crate) const LETTER: usize = 7 * DOT;
+
+/// A shape that marks a point.
+#[derive(Clone, Copy)]
+pub(crate) enum Mark {
+    Disc,
+    Square,
+    Diamond,
+    Up,
+    Down,
+    Cross,
+}
+
+impl Mark {
+    /// How far a place, seen from the middle, is outside of the shape; less than 0 inside.
+    fn outside(self, (x, y): (f64, f64), radius: f64) -> f64 {
+        let triangle = |y: f64| {
+            let side = (1.95 * x.abs() - 1.1 * (y + 1.15 * radius)) / 1.95f64.hypot(1.1);
+            side.max(y - 0.8 * radius)
+        };
+        let bar = |u: f64, v: f64| (u.abs() - 1.2 * radius).max(v.abs() - 0.3 * radius);
+        let (u, v) = ((x + y) / 2f64.sqrt(), (x - y) / 2f64.sqrt());
+        match self {
+            Mark::Disc => x.hypot(y) - radius,
+            Mark::Square => x.abs().max(y.abs()) - 0.9 * radius,
+            Mark::Diamond => u.abs().max(v.abs()) - 0.9 * radius,
+            Mark::Up => triangle(y),
+            Mark::Down => triangle(-y),
+            Mark::Cross => bar(u, v).min(bar(v, u)),
+        }
+    }
+}
 
 /// Pixels, row by row.
 pub(crate) struct Canvas {
@@ -33,6 +64,39 @@ impl Canvas {
         for row in y..bottom {
             if x < right {
                 self.pixels[row * self.width + x..row * self.width + right].fill(color);
+            }
+        }
+    }
+
+    /// A line with smooth edges.
+    pub(crate) fn line(&mut self, from: (f64, f64), to: (f64, f64), width: f64, color: Rgb) {
+        let (dx, dy) = (to.0 - from.0, to.1 - from.1);
+        let length = dx * dx + dy * dy;
+        self.blend((from, to), width, color, |x, y| {
+            let along = if length == 0.0 { 0.0 } else { ((x - from.0) * dx + (y - from.1) * dy) / length };
+            let along = along.clamp(0.0, 1.0);
+            (x - from.0 - along * dx).hypot(y - from.1 - along * dy) - width / 2.0
+        });
+    }
+
+    /// A mark with smooth edges and its middle at a point.
+    pub(crate) fn mark(&mut self, mark: Mark, at: (f64, f64), radius: f64, color: Rgb) {
+        self.blend((at, at), 2.0 * radius, color, |x, y| mark.outside((x - at.0, y - at.1), radius));
+    }
+
+    /// Colours what is not `outside`, which says by how much a place is; `margin` around the corners is looked at.
+    fn blend(&mut self, (a, b): ((f64, f64), (f64, f64)), margin: f64, color: Rgb, outside: impl Fn(f64, f64) -> f64) {
+        let span = |a: f64, b: f64, end: usize| {
+            let (low, high) = (a.min(b) - margin - 1.0, a.max(b) + margin + 2.0);
+            low.max(0.0) as usize..(high.max(0.0) as usize).min(end)
+        };
+        for y in span(a.1, b.1, self.height) {
+            for x in span(a.0, b.0, self.width) {
+                let share = (0.5 - outside(x as f64 + 0.5, y as f64 + 0.5)).clamp(0.0, 1.0);
+                let pixel = &mut self.pixels[y * self.width + x];
+                for (old, color) in pixel.iter_mut().zip(color) {
+                    *old = (f64::from(*old) + (f64::from(color) - f64::from(*old)) * share).round() as u8;
+                }
             }
         }
     }
@@ -102,12 +166,14 @@ const GLYPHS: &[(char, [u8; 5])] = &[
     ('u', [0x3c, 0x40, 0x40, 0x20, 0x7c]), ('v', [0x1c, 0x20, 0x40, 0x20, 0x1c]), ('w', [0x3c, 0x40, 0x30, 0x40, 0x3c]),
     ('x', [0x44, 0x28, 0x10, 0x28, 0x44]), ('y', [0x0c, 0x50, 0x50, 0x50, 0x3c]), ('z', [0x44, 0x64, 0x54, 0x4c, 0x44]),
     ('.', [0x00, 0x60, 0x60, 0x00, 0x00]), (',', [0x00, 0x50, 0x30, 0x00, 0x00]), (':', [0x00, 0x36, 0x36, 0x00, 0x00]),
+    ('L', [0x7f, 0x40, 0x40, 0x40, 0x40]), ('(', [0x00, 0x1c, 0x22, 0x41, 0x00]), (')', [0x00, 0x41, 0x22, 0x1c, 0x00]),
+    ('_', [0x40, 0x40, 0x40, 0x40, 0x40]),
     ('%', [0x23, 0x13, 0x08, 0x64, 0x62]), ('-', [0x08, 0x08, 0x08, 0x08, 0x08]),
 ];
 
 #[cfg(test)]
 mod tests {
-    use super::{Canvas, LETTER, dots, text_width};
+    use super::{Canvas, LETTER, Mark, dots, text_width};
 
     #[test]
     fn letters_are_drawn_either_way_and_cut_at_the_edge() {
@@ -126,5 +192,24 @@ mod tests {
         assert_eq!(upright.at(0, upright.height - 1), black, "the stem of the k begins at the bottom");
         flat.text((flat.width - 1, LETTER - 1), "kkk", black);
         flat.fill((900, 900), (5, 5), black);
+    }
+    #[test]
+    fn lines_and_marks_are_where_they_should_be_and_cut_at_the_edge() {
+        let (white, black) = ([255; 3], [0; 3]);
+        let mut canvas = Canvas::new(40, 40, white);
+        canvas.line((5.0, 20.0), (35.0, 20.0), 2.0, black);
+        assert_eq!([canvas.at(20, 19), canvas.at(20, 20)], [black; 2]);
+        assert_eq!([canvas.at(20, 16), canvas.at(20, 23), canvas.at(2, 20), canvas.at(38, 20)], [white; 4]);
+        for mark in [Mark::Disc, Mark::Square, Mark::Diamond, Mark::Up, Mark::Down, Mark::Cross] {
+            let mut canvas = Canvas::new(40, 40, white);
+            canvas.mark(mark, (20.0, 20.0), 6.0, black);
+            assert_eq!((canvas.at(20, 20), canvas.at(20, 32), canvas.at(8, 20)), (black, white, white));
+            canvas.mark(mark, (0.0, 39.0), 6.0, black);
+            canvas.mark(mark, (-90.0, 400.0), 6.0, black);
+        }
+        let mut up = Canvas::new(40, 40, white);
+        up.mark(Mark::Up, (20.0, 20.0), 6.0, black);
+        let row = |y: usize| (0..40).filter(|x| up.at(*x, y) != white).count();
+        assert!(row(16) < row(22), "a triangle that stands is wider below");
     }
 }

@@ -3,6 +3,7 @@
 mod bench;
 mod bind;
 mod canvas;
+mod chart;
 mod check;
 mod devices;
 mod emit;

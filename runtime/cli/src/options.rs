@@ -25,17 +25,32 @@ impl FromStr for Named {
     }
 }
 
-/// `F,Y,X`.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Grid(pub(crate) [usize; 3]);
+/// `F,Y,X`, or several with `+` between them.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Grids(pub(crate) Vec<[usize; 3]>);
 
-impl FromStr for Grid {
+impl FromStr for Grids {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let numbers: Option<Vec<usize>> = text.split(',').map(|n| n.trim().parse().ok()).collect();
-        let grid = numbers.and_then(|n| <[usize; 3]>::try_from(n).ok());
-        grid.map(Self).ok_or_else(|| format!("`{text}` is not of the form F,Y,X: three whole numbers"))
+        let one = |part: &str| {
+            let numbers: Option<Vec<usize>> = part.split(',').map(|n| n.trim().parse().ok()).collect();
+            let grid = numbers.and_then(|n| <[usize; 3]>::try_from(n).ok());
+            grid.ok_or_else(|| format!("`{part}` is not of the form F,Y,X: three whole numbers"))
+        };
+        text.split('+').map(one).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+/// `0.8`, or several with commas between them.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Numbers(pub(crate) Vec<f64>);
+
+impl FromStr for Numbers {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        text.split(',').map(number).collect::<Result<_, _>>().map(Self)
     }
 }
 
@@ -79,7 +94,7 @@ pub(crate) fn dtype(text: &str) -> Result<DType, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Extents, Grid, Named, count, number};
+    use super::{Extents, Grids, Named, Numbers, count, number};
 
     #[test]
     fn extents_are_names_and_sizes() {
@@ -98,10 +113,20 @@ mod tests {
     }
 
     #[test]
-    fn grids_are_three_numbers() {
-        assert_eq!("13,15, 26".parse(), Ok(Grid([13, 15, 26])));
-        for wrong in ["", "1,2", "1,2,3,4", "a,b,c", "1,-2,3", "1,2,99999999999999999999999"] {
-            assert!(wrong.parse::<Grid>().is_err(), "{wrong}");
+    fn grids_are_three_numbers_each() {
+        assert_eq!("13,15, 26".parse(), Ok(Grids(vec![[13, 15, 26]])));
+        assert_eq!("13,15,26 + 1,2,3".parse(), Ok(Grids(vec![[13, 15, 26], [1, 2, 3]])));
+        for wrong in ["", "1,2", "1,2,3,4", "a,b,c", "1,-2,3", "1,2,99999999999999999999999", "1,2,3+", "1,2,3+4"] {
+            assert!(wrong.parse::<Grids>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn numbers_stand_between_commas() {
+        assert_eq!("0.8".parse(), Ok(Numbers(vec![0.8])));
+        assert_eq!("0.5, .9".parse(), Ok(Numbers(vec![0.5, 0.9])));
+        for wrong in ["", "0.5,", "most"] {
+            assert!(wrong.parse::<Numbers>().is_err(), "{wrong}");
         }
     }
 

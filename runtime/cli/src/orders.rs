@@ -38,18 +38,27 @@ fn named(argument: &str, order: &str, args: &str, module: &Module) -> Result<Ord
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         return input(format!("argument `{argument}`: the file has no order `{order}`; it has {known}"));
     };
+    let bound = arguments(argument, signature, args)?;
+    match signature.params.iter().find(|p| p.default.is_none() && !bound.contains_key(&p.name)) {
+        Some(missing) => {
+            let takes = takes(signature);
+            input(format!("argument `{argument}`: `{order}` needs `{}`; it takes ({takes})", missing.name))
+        }
+        None => Ok(OrderArg::Named { name: order.into(), args: bound }),
+    }
+}
+
+/// What stands between an order's parentheses, by parameter; some may be missing.
+pub(crate) fn arguments(argument: &str, order: &OrderSignature, args: &str) -> Result<BTreeMap<String, i64>, Failure> {
     let wrong = |why: String| Failure::Input(format!("argument `{argument}`: {why}"));
     let mut bound = BTreeMap::new();
     for (n, text) in args.split(',').map(str::trim).enumerate().filter(|(_, text)| !text.is_empty()) {
-        let (name, value) = one(signature, n, text).map_err(&wrong)?;
+        let (name, value) = one(order, n, text).map_err(&wrong)?;
         if bound.insert(name.clone(), value).is_some() {
-            return Err(wrong(format!("`{name}` of `{order}` is given twice")));
+            return Err(wrong(format!("`{name}` of `{}` is given twice", order.name)));
         }
     }
-    match signature.params.iter().find(|p| p.default.is_none() && !bound.contains_key(&p.name)) {
-        Some(missing) => Err(wrong(format!("`{order}` needs `{}`; it takes ({})", missing.name, takes(signature)))),
-        None => Ok(OrderArg::Named { name: order.into(), args: bound }),
-    }
+    Ok(bound)
 }
 
 /// An argument of an order: the n-th, or one with its name in front.

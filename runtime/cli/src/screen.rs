@@ -49,12 +49,21 @@ pub(crate) fn warn(text: &str) {
 
 /// Rows of a table: the second column, numbers, to the right, all others to the left.
 pub(crate) fn table(rows: &[Vec<String>]) -> Vec<String> {
+    aligned(rows, |column| column == 1)
+}
+
+/// Rows of a table of numbers: the first column, names, to the left, all others to the right.
+pub(crate) fn numbers(rows: &[Vec<String>]) -> Vec<String> {
+    aligned(rows, |column| column > 0)
+}
+
+fn aligned(rows: &[Vec<String>], right: impl Fn(usize) -> bool) -> Vec<String> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let width = |c: usize| rows.iter().filter_map(|r| r.get(c)).map(|s| s.chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let cell = |(c, text): (usize, &String)| {
         let pad = " ".repeat(widths[c] - text.chars().count());
-        if c == 1 { format!("{pad}{text}") } else { format!("{text}{pad}") }
+        if right(c) { format!("{pad}{text}") } else { format!("{text}{pad}") }
     };
     rows.iter()
         .map(|row| row.iter().enumerate().map(cell).collect::<Vec<_>>().join("  ").trim_end().to_owned())
@@ -102,13 +111,15 @@ pub(crate) fn with_bar(device: &Device) -> (Device, ProgressBar) {
 
 #[cfg(test)]
 mod tests {
-    use super::{table, time};
+    use super::{numbers, table, time};
     use std::time::Duration;
 
     #[test]
     fn tables_line_up() {
         let rows = [vec!["a".to_owned(), "10 µs".to_owned()], vec!["long".to_owned(), "1 ms".to_owned()]];
         assert_eq!(table(&rows), ["a     10 µs", "long   1 ms"]);
+        let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
+        assert_eq!(numbers(&[row(["a", "10", "2"]), row(["b", "1", "20"])]), ["a  10   2", "b   1  20"]);
     }
 
     #[test]

@@ -1,73 +1,13 @@
 //! The `pantile` command from outside: what it says, what it writes, how it ends. Bad input is refused before any work,
 //! with the argument's name, and leaves no file.
 
+mod support;
+
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
 
 use pantile::{DType, Tensor, TensorFile, write_tensors};
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-fn pantile(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_pantile")).args(args).current_dir(root()).output().expect("the command starts")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn done(args: &[&str]) -> String {
-    let output = pantile(args);
-    assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
-    text(&output.stdout)
-}
-
-/// Runs what must fail with `code` and say `words`.
-fn refused(args: &[&str], code: i32, words: &[&str]) {
-    let output = pantile(args);
-    let said = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
-    assert!(!said.contains("panicked"), "{args:?}: {said}");
-    let said = said.replace('\n', " ");
-    words.iter().for_each(|w| assert!(said.contains(w), "{args:?} does not say `{w}`: {said}"));
-}
-
-/// A folder with an input file of small tensors.
-struct Inputs {
-    dir: tempfile::TempDir,
-}
-
-type Shape<'a> = &'a [usize];
-
-impl Inputs {
-    fn new() -> Self {
-        Self { dir: tempfile::tempdir().expect("a folder") }
-    }
-
-    fn path(&self, name: &str) -> String {
-        self.dir.path().join(name).to_string_lossy().into_owned()
-    }
-
-    /// `q`, `k`, `v` of these shapes with a repeatable pattern, in f32.
-    fn file(&self, name: &str, [q, k, v]: [Shape<'_>; 3], metadata: &[(&str, String)]) -> String {
-        let tensor = |seed: usize, shape: Shape<'_>| {
-            let count = shape.iter().product();
-            let data: Vec<f32> = (0..count).map(|n| (((n * 37 + seed * 101) % 23) as f32 - 11.0) / 11.0).collect();
-            Tensor::from_slice(shape, &data).expect("a tensor")
-        };
-        let (q, k, v) = (tensor(1, q), tensor(2, k), tensor(3, v));
-        let path = self.path(name);
-        write_tensors(&path, &[("q", &q), ("k", &k), ("v", &v)], metadata).expect("a file");
-        path
-    }
-}
-
-fn grid(text: &str) -> Vec<(&'static str, String)> {
-    vec![("grid", text.to_owned())]
-}
+use support::{Inputs, Shape, done, grid, pantile, refused, text};
 
 #[test]
 fn orders_are_arguments() {
@@ -155,7 +95,7 @@ fn layouts_text_and_grouped_heads() {
     let far = pantile_kernels::compare(&out, &a.tensor("out").expect("an output")).expect("one shape");
     assert!(far.max < 1e-5, "{far:?}");
     // 192 video tokens fill six blocks of 32 exactly: no padding, so no `walk`.
-    assert_eq!(a.names().expect("names"), ["mask", "order", "out"]);
+    assert_eq!(a.names().expect("names"), ["lse", "mask", "order", "out"]);
     let padded: Shape<'_> = &[1, 1, 82, 8];
     let file =
         inputs.file("padded.safetensors", [padded; 3], &[("grid", "1,9,8".to_owned()), ("text", "10".to_owned())]);
