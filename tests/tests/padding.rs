@@ -6,7 +6,7 @@ use pantile_compiler::passes::Lanes;
 use pantile_compiler::{Bindings, Module};
 use pantile_interp::{Arg, Array, Data};
 use pantile_ir::{Func, Op, ParamKind, Region, Scalar, Value, print};
-use pantile_tests::execute::{Outcome, difference, interpret};
+use pantile_tests::execute::{Layout, Outcome, difference, interpret, on_cpu};
 use pantile_tests::generate::{Program, program};
 use pantile_tests::padded::{self, LANES};
 
@@ -36,6 +36,7 @@ fn seen(p: &Program, seed: u64) -> Result<u64, String> {
             },
         };
         agree("without padding", interpret(&func, &p.extents, &p.orders, &p.args))?;
+        agree("machine code", on_cpu(&func, &p.extents, &p.orders, &p.args, Layout::Dense)?)?;
         let (outcome, selects) = padded::interpret(&func, lanes, seed, (&p.extents, &p.orders, &p.args));
         agree("with padding", outcome)?;
         if selects.in_full_blocks > 0 {

@@ -324,6 +324,25 @@ fn loops_visit_what_all_their_restrictions_admit() {
 }
 
 #[test]
+fn a_dim_that_promises_full_blocks_is_held_to_it() {
+    let walk = |end: i64| {
+        let mut t = Test::default();
+        let n = t.extent("N", 10);
+        let d = t.dim(Some(n), 4, false);
+        t.func.dims[d.index()].full = true;
+        t.run(|b| {
+            let (zero, end) = (b.int(0), b.int(end));
+            b.open(&[]);
+            let body = b.close(Vec::new());
+            let it = Loop { over: Over::Walk(d), bounds: true, list: None, guard: false };
+            b.push_for(it, &[zero, end], vec![body]);
+        })
+    };
+    assert!(walk(2).is_ok());
+    assert_eq!(walk(3).unwrap_err().message, "block 2 of `d0` has 2 lanes, not all 4");
+}
+
+#[test]
 fn masks_are_written_by_rows_and_read_by_blocks() {
     let mut t = Test::default();
     let (r, c) = (t.extent("R", 2), t.extent("C", 3));

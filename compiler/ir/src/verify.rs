@@ -2,7 +2,8 @@
 //! nothing, and says nothing about what a kernel computes.
 //!
 //! **Tables.** Ids point into their tables. Sizes of dims and of `by` are at least 1. A whole dim is over an extent whose
-//! length is known, and has that size (1 if it is empty). Where an extent has an order, all dims over it have one. Known
+//! length is known, and has that size (1 if it is empty). A full dim is over an extent and a loop's: neither whole nor the
+//! grid's. Where an extent has an order, all dims over it have one. Known
 //! extents are not negative. Inputs stand before outputs; a scalar is an input and its value has its dtype. The grid
 //! walks dims over extents, each once; its indices are i64. An order's kernel has the one output `tensor<i32>[len]`,
 //! walks single positions, and keeps these rules itself.
