@@ -4,9 +4,10 @@
 use std::cell::Cell;
 use std::collections::HashMap;
 
-use pantile_compiler::passes::{Lanes, Options, fills, optimise};
+use pantile_compiler::passes::{Lanes, PassCx, fills, unmet};
+use pantile_compiler::pipeline::FIXED_TILES;
 use pantile_interp::{self as interp, Hooks, Padding};
-use pantile_ir::{BinaryOp, DimId, Func, Inst, Op, Region, Value};
+use pantile_ir::{BinaryOp, DimId, Func, Inst, Op, Region, Value, print, verify};
 
 use crate::execute::Outcome;
 
@@ -22,14 +23,18 @@ pub struct Selects {
     pub in_others: u64,
 }
 
-/// The function after all passes for a target with such tiles.
+/// A function, which has been through the passes for all targets or not, after those for targets with such tiles.
 ///
 /// # Errors
 /// A fault of the compiler.
 pub fn pad(func: &Func, lanes: Lanes) -> Result<Func, String> {
     let mut func = func.clone();
-    match optimise(&mut func, &Options { verify: true, lanes, ..Options::default() }).bug {
-        Some(bug) => Err(format!("{} breaks rules: {}\n{}", bug.pass, bug.rules.join("; "), bug.text)),
+    for pass in FIXED_TILES {
+        let _ = (pass.run)(&mut func, &PassCx { lanes });
+        verify(&func).map_err(|e| format!("{} breaks rules: {}\n{}", pass.name, e.join("; "), print(&func)))?;
+    }
+    match unmet(&func, lanes).first() {
+        Some(u) => Err(format!("%{} sees padding along `{}`\n{}", u.site.0, func.dim(u.dim).name, print(&func))),
         None => Ok(func),
     }
 }

@@ -168,7 +168,7 @@ fn check(module: &Module, kernel: &Signature, bind: &Bindings) -> Result<(), Str
     agree("machine code before passes", on_cpu(&func, &extents, &walks, &args, Layout::Dense)?)?;
     let walks = self::walks(&after)?;
     for lanes in padded::LANES {
-        let padded = padded::pad(&func, lanes)?;
+        let padded = padded::pad(&after, lanes)?;
         let (outcome, selects) = padded::interpret(&padded, lanes, 1, (&extents, &walks, &args));
         agree(&format!("tiles of {lanes:?} lanes"), outcome)?;
         if selects.in_full_blocks > 0 {

@@ -48,6 +48,9 @@ impl Machine<'_> {
     fn padding_along(&self, space: &Space, dims: &[DimId]) -> Vec<bool> {
         let len = |d: &DimId| if dims.contains(d) { self.len(*d) } else { usize::MAX };
         let lens: Vec<usize> = space.dims.iter().map(len).collect();
+        if lens.iter().zip(&space.shape).all(|(len, size)| len >= size) {
+            return vec![false; space.count()];
+        }
         (0..space.count()).map(|n| coordinates(&space.shape, n).iter().zip(&lens).any(|(at, len)| at >= len)).collect()
     }
 
@@ -82,6 +85,9 @@ impl Machine<'_> {
         let Some(p) = self.hooks.padding else { return Ok(tile) };
         let space = Space { dims: tile.dims.clone(), shape: tile.shape.clone() };
         let lens: Vec<usize> = tile.dims.iter().map(|d| self.len(*d)).collect();
+        if lens == tile.shape {
+            return Ok(tile);
+        }
         let fills: Vec<Fill> = tile.dims.iter().map(|d| (p.fill)(v, *d)).collect();
         let before = tile.data.clone();
         let plain = |f: &Fill| matches!(f, Fill::Unknown | Fill::Is(_) | Fill::All(_));
