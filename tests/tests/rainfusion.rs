@@ -59,7 +59,7 @@ impl Judged {
         if far_out > self.case.tolerance(v.largest()) {
             return Err(format!("out is off by {far_out:e}"));
         }
-        if far_lse > 5e-5 { Err(format!("lse is off by {far_lse:e}")) } else { Ok(()) }
+        if far_lse > self.case.tolerance_lse() { Err(format!("lse is off by {far_lse:e}")) } else { Ok(()) }
     }
 
     /// A mask with about a third of the pairs, every fourth row empty.

@@ -23,6 +23,8 @@ pub struct Case {
     pub dtype: DType,
     /// How q, k and v lie in memory.
     pub layouts: [Layout; 3],
+    /// The largest magnitude in q and k.
+    pub size: f64,
 }
 
 /// How a tensor `[B, H, N, D]` lies in memory.
@@ -67,6 +69,7 @@ pub const FEATURES: &[&str] = &[
     "mass",
     "mass by head",
     "scale",
+    "sharp",
     "f32",
     "f16",
     "bf16",
@@ -135,6 +138,7 @@ impl Case {
             heads: [draw.pick(&[1, 1, 2]), heads, groups],
             dim,
             dtype: draw.pick(&[DType::F32, DType::F32, DType::F32, DType::BF16, DType::F16]),
+            size: draw.pick(&[1.5, 1.5, 1.5, 1.5, 16.0]),
             layouts: if draw.percent(80) { [layout; 3] } else { [(); 3].map(|()| draw.pick(&layouts)) },
         }
     }
@@ -145,7 +149,7 @@ impl Case {
         let [batch, heads, groups] = self.heads;
         let n = self.options.query_tokens().tokens().expect("few");
         let m = self.options.key_tokens().tokens().expect("few");
-        [(heads, n, 1.5), (groups, m, 1.5), (groups, m, 1.0)]
+        [(heads, n, self.size), (groups, m, self.size), (groups, m, 1.0)]
             .into_iter()
             .zip(self.layouts)
             .map(|((heads, count, size), layout)| {
@@ -156,12 +160,22 @@ impl Case {
             .expect("three")
     }
 
+    /// The largest magnitude of a logit that q and k of this size allow, but for luck.
+    fn logits(&self) -> f64 {
+        f64::from(self.options.scale(self.dim)) * self.dim as f64 * self.size * self.size / 3.0
+    }
+
+    /// How far log-sum-exps may be from the reference: rounding of logits to f32.
+    pub fn tolerance_lse(&self) -> f64 {
+        2e-5 + 1e-6 * self.logits()
+    }
+
     /// How far outputs may be from the reference, for values of at most this magnitude: rounding of probabilities and of the
-    /// output to the dtype, and of sums to f32.
+    /// output to the dtype, and of logits and sums to f32.
     pub fn tolerance(&self, largest: f64) -> f64 {
         let bits = [(DType::BF16, -8), (DType::F16, -11)].into_iter().find(|(dtype, _)| *dtype == self.dtype);
         let rounding = bits.map_or(0.0, |(_, bits)| 2f64.powi(bits));
-        (1.05 * rounding + 2e-5) * largest
+        (1.05 * rounding + self.tolerance_lse()) * largest
     }
 
     /// What of [`FEATURES`] it shows.
@@ -201,6 +215,7 @@ impl Case {
             ("mass", matches!(options.budget, Budget::Mass(_)) && !by_head),
             ("mass by head", matches!(options.budget, Budget::Mass(_)) && by_head),
             ("scale", options.scale.is_some()),
+            ("sharp", self.size > 10.0),
             ("f32", self.dtype == DType::F32),
             ("f16", self.dtype == DType::F16),
             ("bf16", self.dtype == DType::BF16),

@@ -1,14 +1,12 @@
 //! Block means, scores and what they choose (section 3.2). Doubt is part of the answer: where a score is so near to its row's
-//! threshold that rounding to f32 may decide, both answers are right.
+//! threshold that rounding to f32 may decide, both answers are right; f32 because the method's scores are f32.
 
 use pantile_kernels::{Budget, RainFusion};
 
 use super::{Kind, Tokens, Walked};
 
-/// How near a score may be to the threshold, relative to it, to be in doubt.
-const NEAR: f64 = 1e-5;
-/// How near a sum of probabilities may be to the wanted mass to be in doubt.
-const NEAR_MASS: f64 = 1e-6;
+/// Below this probability f32 has no full precision, and none at all a little further down.
+const TINY: f64 = 1e-37;
 
 /// Which key blocks each query block keeps, `[B, H, NQ, NK]`.
 #[derive(Clone, Debug)]
@@ -60,8 +58,16 @@ struct Threshold {
     perhaps: f64,
 }
 
+/// How near a score may be to the threshold, relative to it, to be in doubt: logits as large as these means allow are rounded
+/// to f32, and their errors become relative ones of probabilities.
+fn nearness(q: &[Vec<f64>], k: &[Vec<f64>], scale: f64) -> f64 {
+    let longest =
+        |means: &[Vec<f64>]| means.iter().map(|m| m.iter().map(|x| x * x).sum::<f64>().sqrt()).fold(0.0, f64::max);
+    1e-6 * (10.0 + scale.abs() * longest(q) * longest(k))
+}
+
 /// How many of a row's blocks are kept, best first, if rounding of the sums goes either way.
-fn counts(budget: &Budget, head: usize, sorted: &[f64]) -> (usize, usize) {
+fn counts(budget: &Budget, head: usize, sorted: &[f64], near: f64) -> (usize, usize) {
     let of_head = |values: &[f64]| if values.len() == 1 { values[0] } else { values[head] };
     match budget {
         Budget::Sparsity(values) => {
@@ -78,23 +84,26 @@ fn counts(budget: &Budget, head: usize, sorted: &[f64]) -> (usize, usize) {
                 });
                 reached.map_or(sorted.len(), |last| last + 1)
             };
-            (reaching(of_head(values) - NEAR_MASS), reaching(of_head(values) + NEAR_MASS))
+            (reaching(of_head(values) - near / 10.0), reaching(of_head(values) + near / 10.0))
         }
     }
 }
 
 /// The threshold for the scores of one row's blocks that have tokens. It is sharp where no other score is near it.
-fn threshold(budget: &Budget, head: usize, scores: &[f64]) -> Threshold {
+fn threshold(budget: &Budget, head: usize, scores: &[f64], near: f64) -> Threshold {
     let mut sorted = scores.to_vec();
     sorted.sort_by(|a, b| b.total_cmp(a));
-    let (fewest, most) = counts(budget, head, &sorted);
+    let (fewest, most) = counts(budget, head, &sorted, near);
     let least = sorted[most - 1];
-    let alone = sorted.get(most).is_none_or(|next| *next < least * (1.0 - NEAR));
-    if fewest == most && alone {
-        Threshold { surely: least, perhaps: least }
-    } else {
-        Threshold { surely: sorted[fewest - 1] * (1.0 + NEAR), perhaps: least * (1.0 - NEAR) }
+    if most == sorted.len() && fewest == most {
+        return Threshold { surely: 0.0, perhaps: 0.0 };
     }
+    let alone = least > TINY && sorted.get(most).is_none_or(|next| *next < least * (1.0 - near));
+    if fewest == most && alone {
+        return Threshold { surely: least, perhaps: least };
+    }
+    let perhaps = if least > TINY { least * (1.0 - near) } else { 0.0 };
+    Threshold { surely: (sorted[fewest - 1] * (1.0 + near)).max(TINY), perhaps }
 }
 
 /// Whether the pair of a free row and a free column is kept.
@@ -115,10 +124,11 @@ pub fn chosen(options: &RainFusion, q: &Tokens, k: &Tokens, queries: &Walked, ke
         for head in 0..q.heads {
             let key_head = head / (q.heads / k.heads);
             let [mq, mk] = [means(q, batch, head, queries), means(k, batch, key_head, keys)];
+            let near = nearness(&mq, &mk, q.scale(options));
             for (row, kind) in scores(&mq, &mk, &keys.kinds, q.scale(options)).iter().zip(&queries.kinds) {
                 let real: Vec<f64> =
                     row.iter().zip(&keys.kinds).filter(|(_, k)| **k != Kind::Empty).map(|(s, _)| *s).collect();
-                let threshold = threshold(&options.budget, head, &real);
+                let threshold = threshold(&options.budget, head, &real, near);
                 for (s, column) in row.iter().zip(&keys.kinds) {
                     keep.push(match (kind, column) {
                         (Kind::Empty, _) | (_, Kind::Empty) => Some(false),
