@@ -163,6 +163,29 @@ fn a_table_is_an_order() {
     assert!(said(&[table.as_slice(), &[-2]].concat()).contains("holds -2"));
 }
 
+/// A first frame by itself fills as few blocks as it can.
+#[test]
+fn a_first_frame_apart_protects_less() {
+    let windows = |padded| Order::Windows { size: [2, 4, 4], padded };
+    for order in [windows(false), windows(true), Order::Hilbert, Order::Morton] {
+        for (further, text) in [(vec![], 0), (vec![[4, 5, 6], [1, 7, 3]], 9)] {
+            let tokens = 5 * 8 * 9 + if further.is_empty() { 0 } else { 120 + 21 + 9 };
+            let mixed = RainFusion { order: order.clone(), further, text, block: 32, ..RainFusion::new([5, 8, 9]) };
+            let apart = RainFusion { first_apart: true, ..mixed.clone() };
+            let qkv = Qkv::new(11, [1, 2, 1], tokens, tokens, 8);
+            let protected = |options: &RainFusion| {
+                let result = run(&format!("{order} + {text}"), options, &qkv);
+                let order = result.order.to_vec::<i32>().expect("i32");
+                options.protection(&order).iter().filter(|p| **p == Protection::Frame).count()
+            };
+            let (mixed, apart) = (protected(&mixed), protected(&apart));
+            // 72 tokens fill 3 blocks, 30 one; each may begin inside a block.
+            let most = if text > 0 { 4 + 2 } else { 3 + 1 };
+            assert!(apart < mixed && apart <= most, "{order}: {apart} of at most {most}, mixed {mixed}");
+        }
+    }
+}
+
 #[test]
 fn several_videos_in_a_sequence() {
     for order in [Order::Paper, Order::Mindie, Order::Hilbert, Order::Windows { size: [2, 3, 3], padded: true }] {

@@ -141,6 +141,10 @@ pub struct RainFusion {
     /// Whether the first frame's rows and columns are always kept (section 3.4); by default unless a video has one frame
     /// only, where that would keep everything.
     pub sink: Option<bool>,
+    /// Walk a video's first frame by itself behind its other frames, in raster order, so that the blocks it protects hold
+    /// little else. [`Order::Paper`], [`Order::Mindie`] and [`Order::Raster`] have it apart already, and a table is taken
+    /// as it is.
+    pub first_apart: bool,
     /// The factor of the logits; `D^-½` by default.
     pub scale: Option<f32>,
     /// With [`Order::Paper`] and an even number of frames: walk the last frame alone, in windows of 1×8×8.
@@ -161,6 +165,7 @@ impl RainFusion {
             budget: Budget::sparsity(0.8),
             block: 128,
             sink: None,
+            first_apart: false,
             scale: None,
             lone_last: false,
         }
@@ -185,6 +190,15 @@ impl RainFusion {
     /// Whether the first frame of a video of `frames` is protected.
     pub(super) fn sink_of(&self, frames: usize) -> bool {
         self.sink.unwrap_or(frames > 1)
+    }
+
+    /// Whether the first frame of a video of `frames` is walked by itself, where the order would not have it so.
+    pub(super) fn splits(&self, frames: usize) -> bool {
+        let mixes = match &self.order {
+            Order::Paper | Order::Mindie | Order::Raster | Order::Table(_) => false,
+            Order::Windows { .. } | Order::Zigzag | Order::Morton | Order::Hilbert => true,
+        };
+        mixes && self.first_apart && frames > 1
     }
 
     /// The factor of the logits for heads of `head_dim`.

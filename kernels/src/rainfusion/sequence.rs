@@ -81,7 +81,7 @@ impl Sequence {
     pub(super) fn walk(&self, options: &RainFusion, module: &Module, device: &Device) -> Result<Walk> {
         let tokens = self.tokens().unwrap_or_default();
         let whole = match &self.clips[..] {
-            [clip] => named(options, *clip, (self.text, self.text_last)),
+            [clip] if !options.splits(clip[0]) => named(options, *clip, (self.text, self.text_last)),
             _ => None,
         };
         let (order, table) = match (whole, &options.order) {
@@ -107,14 +107,19 @@ impl Sequence {
     /// The walks of all clips one behind the other, then the text; each fills blocks of its own where the order has it so.
     fn joined(&self, options: &RainFusion, module: &Module, device: &Device) -> Result<Vec<i32>> {
         let (mut walk, mut start) = (Vec::new(), if self.text_last { 0 } else { self.text });
-        for clip in &self.clips {
+        for [f, y, x] in &self.clips {
+            let (first, split) = (start..start + y * x, options.splits(*f));
+            start += f * y * x;
+            let (clip, from) = if split { ([f - 1, *y, *x], first.end) } else { ([*f, *y, *x], first.start) };
             pad(&mut walk, options);
-            let tokens = clip.iter().product::<usize>();
-            if let Some((name, args)) = named(options, *clip, (0, false)) {
-                let table = module.order(name, &map(&args), tokens as i64, device)?;
-                walk.extend(table.iter().map(|t| if *t < 0 { -1 } else { t + start as i32 }));
+            if let Some((name, args)) = named(options, clip, (0, false)) {
+                let table = module.order(name, &map(&args), clip.iter().product::<usize>() as i64, device)?;
+                walk.extend(table.iter().map(|t| if *t < 0 { -1 } else { t + from as i32 }));
             }
-            start += tokens;
+            if split {
+                pad(&mut walk, options);
+                walk.extend(first.map(|t| t as i32));
+            }
         }
         if self.text > 0 {
             pad(&mut walk, options);
