@@ -138,6 +138,17 @@ fn budgets_are_by_number_or_probability_and_by_head() {
 }
 
 #[test]
+fn a_first_frame_by_itself_leaves_more_out() {
+    let inputs = Inputs::new();
+    let file = small(&inputs);
+    let kept = |args: &[&str]| {
+        json(&[&["--input", &file, "--order", "hilbert", "--sparsity", "0.9"], args].concat())["kept"].as_f64()
+    };
+    let (mixed, apart) = (kept(&[]).expect("a number"), kept(&["--first-apart"]).expect("a number"));
+    assert!(apart < mixed, "{apart} against {mixed}");
+}
+
+#[test]
 fn keys_may_be_other_tokens() {
     let inputs = Inputs::new();
     let keys: Shape<'_> = &[1, 1, 150, 8];

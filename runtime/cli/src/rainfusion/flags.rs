@@ -91,6 +91,9 @@ pub(crate) struct Options {
     /// Whether the first frame is always kept [default: on, but off for a single frame].
     #[arg(long, value_enum, value_name = "on|off", hide_possible_values = true, help_heading = "Method")]
     sink: Option<Switch>,
+    /// With windows, zigzag, morton or hilbert: walks the first frame by itself, behind the other frames.
+    #[arg(long, help_heading = "Method")]
+    first_apart: bool,
     /// Protects exactly the blocks that the paper's reference implementation protects.
     #[arg(long, help_heading = "Method")]
     compat: bool,
@@ -182,6 +185,7 @@ impl Options {
             budget: self.budget(),
             block: self.block,
             sink: self.sink.map(|s| s == Switch::On),
+            first_apart: self.first_apart,
             scale: self.scale,
             lone_last: self.lone_last,
             ..RainFusion::new(*first)

@@ -73,6 +73,7 @@ impl Told<'_> {
             return format!("{order} order{compat}, blocks of {}, a given mask", config.block);
         }
         let sink = match (config.sink(), config.sink) {
+            (true, _) if config.first_apart => "first frame always kept, walked by itself where the order mixes it",
             (true, _) => "first frame always kept",
             (false, None) => "no sink: a single frame would keep everything",
             (false, Some(_)) => "no sink",
