@@ -191,6 +191,8 @@ fn gather(walks: &Walks, outputs: &Outputs, trace: &Trace, mask: Mask) -> Result
             None => stages.push(Stage { name, time: *time }),
         }
     }
+    // By the method, whichever kernel of a stage comes first in the plan.
+    stages.sort_by_key(|stage| STAGES.iter().position(|name| *name == stage.name));
     Ok(RainFusionOutput {
         out: outputs.tensor("out")?,
         lse: outputs.tensor("lse")?,
@@ -201,6 +203,9 @@ fn gather(walks: &Walks, outputs: &Outputs, trace: &Trace, mask: Mask) -> Result
         stages,
     })
 }
+
+/// The stages, one after the other.
+const STAGES: [&str; 6] = ["order", "means", "scores", "select", "attention", "copy"];
 
 /// The stage that a step of the plan belongs to.
 fn stage(label: &str) -> &'static str {

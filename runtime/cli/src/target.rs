@@ -41,10 +41,14 @@ impl<'a> Target<'a> {
     }
 }
 
-/// Refuses a folder that is none. One that is not there will be made.
+/// Refuses a folder that is none, that cannot be made, or that cannot be written to.
 pub(crate) fn check_folder(argument: &str, dir: &Path) -> Outcome {
-    if dir.exists() && !dir.is_dir() {
-        return input(format!("argument `{argument}`: {} is not a folder", dir.display()));
+    let there = dir.ancestors().find(|p| p.exists()).unwrap_or(Path::new("."));
+    if !there.is_dir() {
+        return input(format!("argument `{argument}`: {} is not a folder", there.display()));
     }
-    if dir.is_dir() { Target::new(argument, &dir.join("index.html")).check([]) } else { Ok(()) }
+    // Of a folder that is not there yet, the first one to be made stands for it.
+    let made = dir.strip_prefix(there).ok().and_then(|rest| rest.components().next());
+    let name = made.map_or(Path::new("index.html"), |first| Path::new(first.as_os_str()));
+    Target::new(argument, &there.join(name)).check([])
 }

@@ -311,7 +311,10 @@ fn options_that_do_not_fit_are_refused_by_name() {
     case(&["--grid", "1,8,8+2,8,8", "--compat", "--lone-last"], &["`compat`", "one video"]);
     let closed = inputs.path("closed");
     fs::write(&closed, "a file").expect("a file");
-    case(&["--quality", "--report", &closed], &["`report`", "is not a folder"]);
+    for path in [closed.clone(), format!("{closed}/report"), format!("{closed}/a/report")] {
+        case(&["--quality", "--report", &path], &["`report`", "is not a folder"]);
+    }
+    case(&["--report", "/proc/self/report"], &["`report`", "/proc/self/report"]);
 }
 
 #[test]

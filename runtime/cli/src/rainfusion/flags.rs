@@ -47,7 +47,7 @@ pub(crate) struct Options {
     /// Text tokens beside the video [default: the file's, or 0].
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count, help_heading = "Input")]
     text: Option<usize>,
-    /// Text follows the video in memory, where it otherwise precedes it.
+    /// Text follows the video in memory, in k and v too, where it otherwise precedes it.
     #[arg(long, help_heading = "Input")]
     text_last: bool,
     /// As --grid, for k and v where they hold other tokens than q [default: the file's, or q's].
