@@ -56,3 +56,10 @@ fn pipelines() {
     let shown = ["16 numbers: ", "called again ", "in another size ", "as it is: ", "another order: "];
     assert!(run.status.success() && shown.iter().all(|what| number(&text, what) > 0.0), "{text}");
 }
+
+#[test]
+fn rates() {
+    let run = Command::new(env!("CARGO_BIN_EXE_rates")).args(["1", "1"]).output().expect("the example starts");
+    let text = String::from_utf8(run.stdout).expect("text");
+    assert!(run.status.success() && number(&text, "f32 64³: ") > 0.0 && number(&text, "block_means ") > 0.0, "{text}");
+}

@@ -145,8 +145,13 @@ impl Lives {
                     let Some(product) = plan.choices.products.get(*result) else { continue };
                     let panels = panels(facts, product.n, product.k);
                     all.push((Scratch::Panels(*result), panels, *access));
-                    if !product.a_in_place(facts) && facts.dims(product.a).last() != Some(&product.k) {
-                        let mut dims = facts.dims(product.a);
+                    let mut dims = facts.dims(product.a);
+                    let copied = if product.a_in_place(facts) {
+                        dims.len() == 2 // if its rows lie badly
+                    } else {
+                        dims.last() != Some(&product.k)
+                    };
+                    if copied {
                         dims.retain(|d| *d != product.k);
                         dims.push(product.k);
                         all.push((Scratch::Rows(*result), Tile::new(facts, DType::F32, dims), *access));

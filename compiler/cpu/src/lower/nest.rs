@@ -444,6 +444,33 @@ impl<'f> Lower<'_, 'f> {
         Ok(())
     }
 
+    /// Copies as many f32 as a dim has lanes.
+    pub(super) fn copy_row(&mut self, dim: DimId, from: ir::Value, to: ir::Value) -> Result<(), Limit> {
+        self.over_lanes(dim, |lower, index, width| {
+            let offset = lower.times(index, 4);
+            let (from, to) = (lower.e.ins().iadd(from, offset), lower.e.ins().iadd(to, offset));
+            let lanes = lower.load_element(DType::F32, from, width);
+            lower.store_element(lanes, to);
+        })
+    }
+
+    /// Visits the valid lanes of a dim, four at a time and then one by one.
+    fn over_lanes(&mut self, dim: DimId, mut visit: impl FnMut(&mut Self, ir::Value, Width)) -> Result<(), Limit> {
+        let (len, size) = (self.len(dim), self.func().dim(dim).size);
+        let whole = self.e.ins().band_imm_s(len, -4);
+        let mut run = |lower: &mut Self, (lo, hi): (ir::Value, ir::Value), width: Width| {
+            let counted = lower.e.open(lo, hi, &[]);
+            visit(lower, counted.index, width);
+            let looped = counted.blocks();
+            lower.e.close(counted, width.lanes(), &[]);
+            looped
+        };
+        let lanes = LaneLoop { whole, size, copies: 1, start: &[], folds: &[] };
+        self.lane_loop(&lanes, &mut |lower, range, _, _| Ok((Vec::new(), run(lower, range, Width::Four))))?;
+        run(self, (whole, len), Width::One);
+        Ok(())
+    }
+
     /// Visits all valid elements of a tile, four at a time where they lie together.
     pub(super) fn over_tile(
         &mut self,
@@ -463,20 +490,12 @@ impl<'f> Lower<'_, 'f> {
             at = self.e.ins().iadd(at, step);
             loops.push(counted);
         }
-        let (len, step, size) = (self.len(*inner), tile.step(*inner), self.func().dim(*inner).size);
-        let whole = self.e.ins().band_imm_s(len, -4);
-        let mut run = |lower: &mut Self, (lo, hi): (ir::Value, ir::Value), width: Width| {
-            let counted = lower.e.open(lo, hi, &[]);
-            let step = lower.times(counted.index, step);
+        let step = tile.step(*inner);
+        self.over_lanes(*inner, |lower, index, width| {
+            let step = lower.times(index, step);
             let here = lower.e.ins().iadd(at, step);
             visit(lower, here, width);
-            let looped = counted.blocks();
-            lower.e.close(counted, width.lanes(), &[]);
-            looped
-        };
-        let lanes = LaneLoop { whole, size, copies: 1, start: &[], folds: &[] };
-        self.lane_loop(&lanes, &mut |lower, range, _, _| Ok((Vec::new(), run(lower, range, Width::Four))))?;
-        run(self, (whole, len), Width::One);
+        })?;
         for counted in loops.into_iter().rev() {
             self.e.close(counted, 1, &[]);
         }

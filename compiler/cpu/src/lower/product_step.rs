@@ -1,13 +1,13 @@
 //! Emits a product of matrices: packs the second operand, then calls a micro-kernel for each matrix. Which dims play
 //! which part was decided in `product.rs`.
 
-use cranelift_codegen::ir::{self, InstBuilder};
+use cranelift_codegen::ir::{self, InstBuilder, types};
 use pantile_ir::{DType, DimId, Op, Value};
 
 use super::Lower;
 use super::eval::Frame;
 use super::product::Product;
-use super::storage::{Scratch, Tile};
+use super::storage::{CROWDED, Scratch, Tile};
 use crate::dot::{self, Dot, Init};
 use crate::pack::{self, Along, Pack, PackArgs};
 use crate::{Counted, Limit};
@@ -144,7 +144,11 @@ impl<'f> Lower<'_, 'f> {
 
     fn rows_operand(&mut self, product: &Product<'f>) -> Result<Operand, Limit> {
         if product.a_in_place(self.facts) {
-            return self.tensor_operand(product.a);
+            let there = self.tensor_operand(product.a)?;
+            return match self.storage.scratch(Scratch::Rows(product.result)).cloned() {
+                Some(rows) => self.spread_rows(product, &there, &rows),
+                None => Ok(there),
+            };
         }
         let tile = self.tile(self.facts.resolve(product.a))?.clone();
         match self.storage.scratch(Scratch::Rows(product.result)).cloned() {
@@ -154,6 +158,31 @@ impl<'f> Lower<'_, 'f> {
             }
             None => Ok(self.tile_operand(&tile)),
         }
+    }
+
+    /// Copies the rows of an operand that lies in a tensor if they are so far apart that they crowd the cache.
+    fn spread_rows(&mut self, product: &Product<'f>, there: &Operand, rows: &Tile) -> Result<Operand, Limit> {
+        let Some((stride, _)) = there.stride(product.m) else { return Err(self.bug("an operand lacks its rows")) };
+        let (copy, go_on) = (self.e.block(&[]), self.e.block(&[types::I64; 2]));
+        let inside = self.e.ins().band_imm_s(stride, CROWDED - 1);
+        self.e.branch(inside, go_on, &[there.base, stride], copy, &[]);
+        self.e.enter(copy);
+        self.e.open_plain();
+        let into = self.tile_address(rows.offset);
+        let step = self.e.int(rows.step(product.m));
+        let count = self.len(product.m);
+        let counted = self.open_rows(count);
+        let from = self.e.ins().imul(counted.index, stride);
+        let from = self.e.ins().iadd(there.base, from);
+        let to = self.e.ins().imul(counted.index, step);
+        let to = self.e.ins().iadd(into, to);
+        self.copy_row(product.k, from, to)?;
+        self.e.close(counted, 1, &[]);
+        self.e.close_plain();
+        self.e.jump(go_on, &[into, step]);
+        let found = self.e.enter(go_on);
+        let along = vec![(product.m, found[1], None), (product.k, self.e.int(4), None)];
+        Ok(Operand { base: found[0], dtype: DType::F32, along })
     }
 
     fn packed_operand(&mut self, product: &Product<'f>) -> Result<Operand, Limit> {

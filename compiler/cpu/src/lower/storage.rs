@@ -15,6 +15,10 @@ use crate::vector::{Carrier, carrier};
 /// The most memory that one thread may need.
 const MOST_BYTES: i64 = 1 << 31;
 
+/// Rows a multiple of so many bytes apart start in one set of the first cache, which holds fewer of them than a
+/// micro-kernel of 512 bits reads at once.
+pub const CROWDED: i64 = 4096;
+
 /// A tile in the arena.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tile {
@@ -37,12 +41,14 @@ pub fn element_bytes(dtype: DType) -> i64 {
 }
 
 impl Tile {
-    /// A tile with rows padded to 16 elements; dims innermost last.
+    /// A tile with rows padded to 16 elements, and to no multiple of [`CROWDED`]; dims innermost last.
     pub fn new(facts: &Facts<'_>, dtype: DType, dims: Vec<DimId>) -> Self {
         let mut strides = vec![1i64; dims.len()];
         for n in (0..dims.len().saturating_sub(1)).rev() {
             let size = facts.func.dim(dims[n + 1]).size;
             let padded = if n + 2 == dims.len() { size.saturating_add(15) / 16 * 16 } else { size };
+            let crowded = padded.saturating_mul(element_bytes(dtype)) % CROWDED == 0;
+            let padded = if n + 2 == dims.len() && crowded { padded.saturating_add(16) } else { padded };
             strides[n] = strides[n + 1].saturating_mul(padded);
         }
         Self { dtype, dims, strides, offset: 0 }
@@ -67,7 +73,7 @@ impl Tile {
 pub enum Scratch {
     /// The packed operand of the product with this result.
     Panels(Value),
-    /// The rows operand of the product with this result, in the shape it needs.
+    /// The rows operand of the product with this result, in the shape it needs, or where its rows do not crowd.
     Rows(Value),
     /// A row being sorted for this result.
     Line(Value),
