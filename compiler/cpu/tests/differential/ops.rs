@@ -248,3 +248,16 @@ fn shared_expressions_cost_no_time() {
     let steps: Vec<String> = (1..60).map(|n| format!("let a{n} = a{} + a{} * 0.5;", n - 1, n - 1)).collect();
     agree(&format!("let a0 = x[i, :] * 0.001; {} out[i, :] = a59 * 1e-9;", steps.join(" ")));
 }
+
+/// With 64 and 128 heads of 16 the rows of `a` lie 4096 and 8192 bytes apart, which crowds the cache; with 65 they do not.
+#[test]
+fn products_of_rows_far_apart() {
+    let module = load(
+        "kernel heads<P: int = 16>(a: tensor<f32>[M, H, K], b: tensor<f32>[K, N]) -> (c: tensor<f32>[H, M, N])
+        grid (i in M by P, h in H) { c[h, i, :] = dot(a[i, h, :], b[:, :]); }",
+    );
+    for (h, k) in [(64, 16), (65, 16), (128, 16), (1024, 5)] {
+        let case = Case::new().extents(&[("M", 19), ("H", h), ("K", k), ("N", 20)]);
+        compare(&module, "heads", &case);
+    }
+}
