@@ -203,6 +203,7 @@ fn a_mask_that_was_written_serves_again() {
     case(&inputs.path("missing"), &[], &["`mask-in`", "cannot be read"]);
     case(&file, &[], &["`mask-in`", "no tensor `mask`"]);
     case(&mask, &["--order", "raster"], &["`mask-in`", "order paper", "--order"]);
+    case(&mask, &["--first-apart"], &["`mask-in`", "first-apart false"]);
     case(&mask, &["--block", "32"], &["`mask-in`", "block 16"]);
     case(&mask, &["--grid", "1,8,24"], &["`mask-in`", "grid 3,8,8"]);
     case(&mask, &["--sparsity", "0.5"], &["--sparsity", "--mask-in"]);

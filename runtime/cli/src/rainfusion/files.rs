@@ -31,6 +31,8 @@ fn blocks_of(Config { options: config, order }: &Config) -> Vec<(&'static str, S
         ("text", config.text.to_string()),
         ("text_last", config.text_last.to_string()),
         ("order", order.clone()),
+        ("first_apart", config.first_apart.to_string()),
+        ("lone_last", config.lone_last.to_string()),
         ("block", config.block.to_string()),
     ];
     if let Some(keys) = &config.keys {

@@ -79,6 +79,8 @@ pub(super) fn sweep(
                     order: order.order.clone(),
                     budget: Budget::sparsity(sparsity),
                     sink: Some(sink),
+                    // Else orders that spread the protected frame over many blocks could hardly leave anything out.
+                    first_apart: sink || config.first_apart,
                     // An even number of frames is no reason to leave the paper's order out.
                     lone_last: true,
                     ..config.clone()
@@ -128,7 +130,10 @@ impl Quality {
     /// The measurements with and without the first frame always kept, each with its heading.
     pub(crate) fn parts(&self) -> Vec<(bool, &'static str, Vec<&Point>)> {
         let of = |sink: bool| self.points.iter().filter(|p| p.sink == sink).collect::<Vec<_>>();
-        let parts = [(false, "first frame not protected", of(false)), (true, "first frame always kept", of(true))];
+        let parts = [
+            (false, "first frame not protected", of(false)),
+            (true, "first frame always kept, walked by itself", of(true)),
+        ];
         parts.into_iter().filter(|(_, _, points)| !points.is_empty()).collect()
     }
 
