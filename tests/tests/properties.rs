@@ -219,10 +219,14 @@ fn rows_keep_the_fewest_that_reach_the_mass() {
         let mut draw = Draw::new(seed);
         let (scores, device) = (Scores::draw(&mut draw), draw.pick(&devices()));
         let whole = 1 << 20;
-        // Half of these masses are sums that are reached exactly.
-        let mass: Vec<u32> = (0..scores.shape[1])
-            .map(|_| {
-                let few: u32 = scores.parts.iter().take(draw.number(1..=5)).sum();
+        // Half of these masses are sums of a row's best, which are reached exactly or missed by the least.
+        let [_, heads, rows, columns] = scores.shape;
+        let mass: Vec<u32> = (0..heads)
+            .map(|head| {
+                let row = head * rows + draw.number(0..=rows - 1);
+                let mut best = scores.parts[row * columns..][..columns].to_vec();
+                best.sort_unstable_by(|a, b| b.cmp(a));
+                let few: u32 = best.iter().take(draw.number(1..=columns)).sum();
                 let any = draw.number(1..=whole as usize) as u32;
                 draw.pick(&[few, few + 1, any, whole]).clamp(1, whole)
             })
