@@ -1,12 +1,12 @@
-//! What must hold of orders, walks, selections and masked attention whatever the shape: laws, not numbers. Numbers are
-//! compared in `rainfusion.rs`.
+//! What must hold of orders, walks, selections and masked attention whatever the shape: laws, not numbers. The whole
+//! operator's numbers are compared in `rainfusion.rs`.
 
 use std::collections::BTreeMap;
 
 use pantile::{Device, Mask, Module, OrderArg, Tensor};
-use pantile_kernels::{Budget, RainFusionOn, attention_lse, module};
+use pantile_kernels::{Budget, Order, RainFusion, RainFusionOn, Sequence, attention_lse, module};
 use pantile_tests::draw::Draw;
-use pantile_tests::reference::{Case, Kind, Side, Tokens, Walked, attention, far};
+use pantile_tests::reference::{Case, Kind, Side, Tokens, Walked, attention, far, walk};
 
 fn devices() -> [Device; 2] {
     [Device::cpu(), Device::interp()]
@@ -51,6 +51,35 @@ fn orders_visit_every_token_once() {
             let padded = ["windows_mindie", "windows_padded"].contains(&name);
             assert!(padded || walk.len() == tokens, "seed {seed}: {name} {args:?} has gaps");
             assert!(walk.iter().all(|t| *t >= -1), "seed {seed}: {name} {args:?} has elements below -1");
+        }
+    }
+}
+
+/// The windows' walks are those that sorting tokens gives, also of grids too large to attend to here.
+#[test]
+fn walks_are_sorted_tokens() {
+    for seed in 0..150 {
+        let mut draw = Draw::new(seed);
+        let grid = [draw.number(1..=6), draw.number(1..=40), draw.number(1..=40)];
+        let (text, text_last) = (draw.pick(&[0, 5, 130]), draw.percent(50));
+        let size = [draw.number(1..=4), draw.number(1..=12), draw.number(1..=12)];
+        let block = draw.pick(&[8, 30, 128]);
+        let lone_last = grid[0].is_multiple_of(2);
+        let clip = [("F", grid[0]), ("Y", grid[1]), ("X", grid[2]), ("text", text), ("text_last", text_last.into())];
+        let (p, lone) = (("P", block), ("lone_last", usize::from(lone_last)));
+        let sized = [("wf", size[0]), ("wy", size[1]), ("wx", size[2])];
+        for (name, order, more) in [
+            ("windows_paper", Order::Paper, vec![lone]),
+            ("windows_mindie", Order::Mindie, vec![p]),
+            ("windows", Order::Windows { size, padded: false }, sized.to_vec()),
+            ("windows_padded", Order::Windows { size, padded: true }, [&sized[..], &[p]].concat()),
+        ] {
+            let args = [&clip[..], &more].concat();
+            let options = RainFusion { order, block, lone_last, ..RainFusion::new(grid) };
+            let want = walk(&options, &Sequence { text, text_last, ..Sequence::new(grid) });
+            let got = table("windows.tile", name, &args, grid.iter().product::<usize>() + text, &draw.pick(&devices()));
+            let differs = (0..want.len().max(got.len())).find(|at| want.get(*at) != got.get(*at));
+            assert_eq!(differs, None, "seed {seed}: {name} {args:?}");
         }
     }
 }
