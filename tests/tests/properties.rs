@@ -272,6 +272,27 @@ fn rows_keep_the_fewest_that_reach_the_mass() {
     }
 }
 
+/// Token by token: a block of a walk seldom shows whether its last protected token is one.
+#[test]
+fn first_frames_and_text_are_always_kept() {
+    for seed in 0..60 {
+        let mut draw = Draw::new(seed);
+        let (clip, clips, text) = (draw.number(1..=200), draw.number(1..=3), draw.number(0..=50));
+        let (head, start) = (draw.number(0..=clip), draw.pick(&[0, text]));
+        let video = clip * clips;
+        let x = Tensor::from_slice(&[1, 1, video + text, 1], &vec![0.0f32; video + text]).expect("a tensor");
+        let kernel = module("rainfusion.tile").and_then(|m| m.kernel("video_heads")).expect("a kernel");
+        let args = [start, video, clip, head].map(|n| n as i32);
+        let outputs = kernel.on(&draw.pick(&devices())).call((&x, args[0], args[1], args[2], args[3]));
+        let always = outputs.and_then(|o| o.single()).and_then(|t| t.to_vec::<bool>()).expect("bools");
+        for (token, always) in always.into_iter().enumerate() {
+            let in_video = token >= start && token < start + video;
+            let want = !in_video || (token - start) % clip < head;
+            assert_eq!(always, want, "seed {seed}: token {token} of {args:?}");
+        }
+    }
+}
+
 #[test]
 fn a_smaller_budget_keeps_a_part_of_a_larger_one() {
     for seed in 0..40 {
