@@ -133,6 +133,33 @@ fn a_softmax_is_exact_in_rows_of_infinities_and_nans() {
     );
 }
 
+/// Rows with nothing to see are kept from NaNs by a shift of 0.
+#[test]
+fn a_guarded_softmax_needs_one_select() {
+    let text = "kernel @guarded(%x: tensor<f32>[N], %s: f32 = %9) -> (%sum: tensor<f32>[N by 4])
+  extent N
+  dim i: N by 4
+  grid (i in N by 4)
+{
+  %0: tile<f32>{i} = load %x[i]
+  %1: f32 = reduce max over {i} %0
+  %6: f32 = max %9, %1
+  %7: f32 = const -inf
+  %8: f32 = const 0.0
+  %10: bool = eq %6, %7
+  %11: f32 = select %10, %8, %6
+  %2: tile<f32>{i} = sub %0, %11
+  %3: tile<f32>{i} = exp2 %2
+  %4: f32 = reduce sum over {i} %3
+  %5: i64 = block_index i
+  store %sum[%5] = %4
+}";
+    holds(text, &[1, 3, 4, 5]);
+    let after = padded::pad(&parse(text).expect("IR"), Lanes::Sized).expect("padded");
+    assert_eq!(print(&after).matches("valid i").count(), 1, "{}", print(&after));
+    assert_eq!(print(&after).matches("tile<f32>{i} = select").count(), 1, "{}", print(&after));
+}
+
 /// In a block without a valid lane a maximum is -inf and a sum 0, whatever stands in padding.
 #[test]
 fn blocks_may_be_empty() {

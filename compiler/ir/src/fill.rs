@@ -94,8 +94,8 @@ pub struct Facts {
     pub never_empty: bool,
     /// The dims that `split` and `merge` make have no padding lanes of their own.
     pub exact: bool,
-    /// Of a difference of an operand with infinite fill and one that is uniform: the latter is at least as large as each
-    /// valid lane of the former if the fill is -inf, at most as large if it is +inf.
+    /// Of a difference of an operand with infinite fill and one that is uniform: the latter is that infinity only in rows
+    /// where each valid lane of the former is, as a maximum or minimum of it would be.
     pub bounded: bool,
 }
 

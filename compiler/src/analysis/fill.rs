@@ -126,15 +126,24 @@ impl<'f> Context<'f> {
         }
     }
 
-    /// Whether `x` is, along `dim`, a bound of each element of `a`: an extreme of it, and perhaps of more.
+    /// Whether `x` is an infinity, the negative one if `upper`, only in rows along `dim` where each valid lane of `a` is: as
+    /// an extreme of `a`, and perhaps of more, or as something that takes the place of one.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "no other op keeps an extreme")]
     fn is_bound(&self, x: Value, a: Value, dim: DimId, upper: bool, depth: usize) -> bool {
         let Some(inst) = self.def(x).filter(|_| depth < MAX_DEPTH) else { return false };
         let (reduce, binary) = if upper { (ReduceOp::Max, BinaryOp::Max) } else { (ReduceOp::Min, BinaryOp::Min) };
         if let Op::Reduce(op, dims) = &inst.op {
             return *op == reduce && dims.contains(&dim) && inst.args[0] == a;
         }
-        let follows = matches!(inst.op, Op::Broadcast(_)) || inst.op == Op::Binary(binary);
-        follows && inst.args.iter().any(|v| self.is_bound(*v, a, dim, upper, depth + 1))
+        let bound = |v: &Value| self.is_bound(*v, a, dim, upper, depth + 1);
+        if let Op::Const(_, Scalar::Float(c)) = inst.op {
+            return c.is_finite();
+        }
+        match &inst.op {
+            Op::Broadcast(_) => bound(&inst.args[0]),
+            Op::Select => inst.args[1..].iter().all(bound),
+            op => *op == Op::Binary(binary) && inst.args.iter().any(bound),
+        }
     }
 
     /// Whether each block of a dim has a valid lane.
