@@ -80,7 +80,7 @@ impl Machine<'_> {
     /// Puts poison in padding of which nothing is said, and checks the rest.
     ///
     /// Rows that lie in padding of another dim keep what was computed where something is said of them as rows: that they are
-    /// uniform, that a NaN is covered, or that an extreme bounds them. A back end computes padding lanes as it does valid ones.
+    /// uniform, that a NaN is covered, or that an extreme, or what takes its place, bounds them. A back end computes padding lanes as it does valid ones.
     pub(crate) fn say_padding(&self, v: Value, op: &Op, mut tile: Tile) -> Result<Tile, String> {
         let Some(p) = self.hooks.padding else { return Ok(tile) };
         let space = Space { dims: tile.dims.clone(), shape: tile.shape.clone() };
@@ -181,9 +181,10 @@ pub(crate) fn divides(op: &Op, dtype: DType) -> bool {
     matches!(op, Op::Binary(BinaryOp::Div | BinaryOp::Rem)) && dtype.is_int()
 }
 
+/// An extreme, or what may take the place of one.
 fn is_extreme(op: &Op) -> bool {
     let reduces = matches!(op, Op::Reduce(ReduceOp::Max | ReduceOp::Min, _));
-    reduces || matches!(op, Op::Binary(BinaryOp::Max | BinaryOp::Min) | Op::Broadcast(_))
+    reduces || matches!(op, Op::Binary(BinaryOp::Max | BinaryOp::Min) | Op::Broadcast(_) | Op::Select)
 }
 
 fn dtype_like(data: &Data) -> DType {
