@@ -104,7 +104,7 @@ fn rainfusion_copies_nothing_and_is_attention_where_all_is_kept() {
         let method = ["block_means ×2", "block_scores", "select", "attention"];
         assert_eq!(labels(&plan), [&flags[..], &method].concat());
         let temporary = plan.buffers.iter().filter(|b| b.role == Role::Temp && b.life.is_some());
-        assert_eq!(temporary.count(), 4, "only flags and means are temporary");
+        assert_eq!(temporary.count(), 5, "only flags, means and logits are temporary");
         let outs = support::execute(
             &plan,
             &[q.clone(), k.clone(), v.clone(), sparsity].map(Arg::Tensor).into_iter().enumerate().collect::<Vec<_>>(),

@@ -369,3 +369,26 @@ fn what_does_not_fit_is_refused_by_name() {
         assert!(words.iter().all(|word| error.contains(word)), "{words:?}: {error}");
     }
 }
+
+/// Logits so far apart that most probabilities are 0 in f32: the budget is kept all the same.
+#[test]
+fn a_budget_holds_however_far_scores_lie_apart() {
+    let qkv = Qkv { q: noise(31, &[1, 2, 256, 16]), k: noise(32, &[1, 2, 256, 16]), v: noise(33, &[1, 2, 256, 16]) };
+    let far_apart = |t: &Tensor| {
+        let values: Vec<f32> = t.to_f32().expect("f32").iter().map(|x| x * 60.0).collect();
+        Tensor::from_slice(t.shape(), &values).expect("a tensor")
+    };
+    let (q, k) = (far_apart(&qkv.q), far_apart(&qkv.k));
+    for (sparsity, kept) in [(0.5, 8), (0.8, 4)] {
+        let options = RainFusion {
+            order: Order::Raster,
+            block: 16,
+            sink: Some(false),
+            budget: Budget::sparsity(sparsity),
+            ..RainFusion::new([4, 8, 8])
+        };
+        let operator = RainFusionOn::new(&options, &Device::cpu()).expect("options");
+        let mask = operator.call(&q, &k, &qkv.v).expect("a call").mask;
+        assert!(mask.counts().iter().all(|n| *n == kept), "{sparsity}: {:?}", mask.counts());
+    }
+}

@@ -149,7 +149,7 @@ fn rainfusion_allocates_no_copy_of_q_k_v_or_out() {
             let args = (&q, &k, &v, &budget, f, y, x, text, 0.125f32);
             let plan = pipeline.plan(args).unwrap();
             let temporaries: u64 = plan.places.iter().sum();
-            assert!(temporaries * 10 < least as u64, "{name}: {temporaries} bytes of temporaries");
+            assert!(temporaries * 5 < least as u64, "{name}: {temporaries} bytes of temporaries");
             if device.name() == "interp" {
                 continue; // It copies every argument into arrays of its own.
             }

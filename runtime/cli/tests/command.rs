@@ -88,7 +88,7 @@ fn layouts_text_and_grouped_heads() {
     let other = inputs.path("bsnd.safetensors");
     let named = [("q", &swapped[0]), ("k", &swapped[1]), ("v", &swapped[2])];
     write_tensors(&other, &named, &[&metadata[..], &[("layout", "BSND".to_owned())]].concat()).expect("a file");
-    done(&[&["rainfusion", "--input", &other, "--output", &b, "--device", "interp"], &common[..]].concat());
+    done(&[&["rainfusion", "--input", &other, "--output", &b], &common[..]].concat());
 
     let (a, b) = (TensorFile::open(&a).expect("a"), TensorFile::open(&b).expect("b"));
     let out = b.tensor("out").and_then(|t| t.permute(&[0, 2, 1, 3])).expect("an output");
