@@ -5,6 +5,7 @@ mod bind;
 mod canvas;
 mod chart;
 mod check;
+mod device;
 mod devices;
 mod emit;
 mod explain;

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use pantile::{Arg, Constant, Device, Module, Outputs, write_tensors};
+use pantile::{Arg, Constant, Module, Outputs, write_tensors};
 use pantile_compiler::{GenericKind, ParamType, Signature};
 
+use crate::device::On;
 use crate::failure::{Failure, Outcome, input};
 use crate::options::Named;
 use crate::target::Target;
@@ -36,16 +37,15 @@ pub(crate) struct Options {
     /// Where all outputs go.
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// What to run on.
-    #[arg(long, default_value = "cpu", value_name = "cpu|interp")]
-    device: String,
+    #[command(flatten)]
+    on: On,
     /// Makes `print` and `assert` take effect.
     #[arg(long)]
     checks: bool,
 }
 
 pub(crate) fn run(options: &Options) -> Outcome {
-    let device = Device::parse(&options.device)?.with_checks(options.checks);
+    let device = options.on.device()?.with_checks(options.checks);
     let module = Module::from_file(&options.file)?;
     let (device, bar) = screen::with_bar(&device);
     let pipeline = module.compiled().pipeline(&options.name).is_some();

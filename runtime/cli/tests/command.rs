@@ -296,6 +296,14 @@ fn every_stage_is_shown() {
 }
 
 #[test]
+fn vector_instructions_are_chosen() {
+    let said = done(&["rainfusion", "--cpu-features", "baseline", "--json"]);
+    assert!(said.contains("\"kept\""), "{said}");
+    refused(&["rainfusion", "--cpu-features", "mmx"], 2, &["mmx", "baseline", "avx2"]);
+    refused(&["rainfusion", "--device", "interp", "--cpu-features", "avx2"], 2, &["--cpu-features", "interp"]);
+}
+
+#[test]
 fn speed_is_measured_and_written() {
     let scratch = Inputs::new();
     let file = scratch.path("ratios.json");

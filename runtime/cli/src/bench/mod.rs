@@ -12,6 +12,7 @@ use clap::Subcommand;
 use pantile::{Device, write_whole};
 use serde_json::{Value, json};
 
+use crate::device::Features;
 use crate::failure::Outcome;
 use crate::screen;
 use cases::{Bench, CASES, Row, Target};
@@ -47,6 +48,8 @@ struct Cpu {
     /// Only this case; may be given several times
     #[arg(long, value_name = "CASE", value_parser = CASES.iter().map(|c| c.name).collect::<Vec<_>>())]
     only: Vec<String>,
+    #[command(flatten)]
+    features: Features,
     /// Leave out what takes minutes
     #[arg(long)]
     quick: bool,
@@ -65,7 +68,7 @@ fn rounds(text: &str) -> Result<usize, String> {
 pub(crate) fn run(options: &Options) -> Outcome {
     let On::Cpu(options) = &options.device;
     let torch = options.torch.as_deref().map(Torch::start).transpose()?;
-    let device = Device::parse("cpu")?;
+    let device = options.features.apply(Device::parse("cpu")?)?;
     let threads = device.threads();
     let version = torch.as_ref().map(|t| t.version.clone());
     head(threads, version.as_deref());

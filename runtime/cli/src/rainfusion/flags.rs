@@ -8,6 +8,7 @@ use pantile::{DType, Device, Error, TensorFile};
 use pantile_kernels::{Budget, Order, RainFusion, Sequence};
 
 use super::order;
+use crate::device::On;
 use crate::failure::{Failure, Outcome, input};
 use crate::options::{Grids, Numbers, count, dtype, number};
 use crate::target::{self, Target};
@@ -110,9 +111,8 @@ pub(crate) struct Options {
     )]
     scale: Option<f32>,
 
-    /// What to run on.
-    #[arg(long, default_value = "cpu", value_name = "cpu|interp", help_heading = "Running")]
-    pub(super) device: String,
+    #[command(flatten)]
+    pub(super) on: On,
     /// Computes dense attention too. The sample on the cpu is always compared.
     #[arg(long, help_heading = "Running")]
     pub(super) compare_dense: bool,

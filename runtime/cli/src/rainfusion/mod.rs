@@ -8,7 +8,7 @@ mod order;
 mod quality;
 mod summary;
 
-use pantile::{Device, Tensor, TensorFile};
+use pantile::{Tensor, TensorFile};
 use pantile_kernels::{RainFusion, count_non_finite};
 
 use crate::failure::{Failure, Outcome};
@@ -38,7 +38,7 @@ pub(crate) struct Config {
 }
 
 pub(crate) fn run(options: &Options) -> Outcome {
-    let device = Device::parse(&options.device)?;
+    let device = options.on.device()?;
     options.check_targets()?;
     options.check_dtype()?;
     let (file, source) = open(options)?;

@@ -1,0 +1,48 @@
+//! The options that say what kernels run on, shared by the commands that run some. What there is to run on is listed by
+//! `pantile devices`.
+
+use pantile::{CpuFeatures, Device};
+
+use crate::failure::{Failure, input};
+
+/// What kernels run on.
+#[derive(clap::Args)]
+pub(crate) struct On {
+    /// What to run on.
+    #[arg(long, default_value = "cpu", value_name = "cpu|interp", help_heading = "Running")]
+    device: String,
+    #[command(flatten)]
+    features: Features,
+}
+
+/// Which vector instructions compiled code may use.
+#[derive(clap::Args)]
+pub(crate) struct Features {
+    /// Vector instructions that compiled code may use; all that the machine has if not given.
+    #[arg(long, value_name = "FEATURES", value_parser = features(), help_heading = "Running")]
+    cpu_features: Option<String>,
+}
+
+fn features() -> Vec<&'static str> {
+    CpuFeatures::ALL.iter().map(|f| f.name()).collect()
+}
+
+impl On {
+    /// The device.
+    pub(crate) fn device(&self) -> Result<Device, Failure> {
+        let device = Device::parse(&self.device)?;
+        if self.features.cpu_features.is_some() && device.backend() != pantile::Backend::Cpu {
+            return input(format!("`--cpu-features` is about the device `cpu`, not `{}`", device.name()));
+        }
+        self.features.apply(device)
+    }
+}
+
+impl Features {
+    /// The device with these features.
+    pub(crate) fn apply(&self, device: Device) -> Result<Device, Failure> {
+        let Some(text) = &self.cpu_features else { return Ok(device) };
+        let features = text.parse().map_err(|why: String| Failure::Input(format!("`--cpu-features`: {why}")))?;
+        Ok(device.with_features(features)?)
+    }
+}
