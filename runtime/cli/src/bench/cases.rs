@@ -125,20 +125,24 @@ fn calling<'a, A: Args + Copy + 'a>(kernel: &'a KernelOn, args: A) -> Side<'a> {
     ours(move || kernel.call(args).map(drop))
 }
 
-/// Runs each side once to warm it up, then all by turns. The median of the first side's seconds, and of the rounds' values.
+/// Runs each side once to warm it up, then all by turns. The median of the first side's seconds, and of the rounds' values;
+/// without them, why another side does not run.
 fn by_turns(sides: &mut [Side<'_>], rounds: usize, value: impl Fn(&[f64]) -> f64) -> (f64, Result<f64, String>) {
     let mut first = Vec::new();
     let mut values = Vec::new();
+    let mut why_not = None;
     for round in 0..=rounds {
         let seconds: Vec<Result<f64, String>> = sides.iter_mut().map(|side| side()).collect();
-        first.extend(seconds[0].iter().filter(|_| round > 0));
+        if round == 0 {
+            continue;
+        }
+        first.extend(&seconds[0]);
         match seconds.into_iter().collect::<Result<Vec<_>, _>>() {
-            Ok(_) if round == 0 => {}
             Ok(seconds) => values.push(value(&seconds)),
-            Err(why) => return (median(first), Err(why)),
+            Err(why) => why_not = Some(why),
         }
     }
-    (median(first), Ok(median(values)))
+    (median(first), why_not.map_or_else(|| Ok(median(values)), Err))
 }
 
 fn median(mut of: Vec<f64>) -> f64 {

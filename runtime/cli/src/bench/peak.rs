@@ -54,7 +54,9 @@ mod x86 {
         let (x, y) = (_mm_set1_ps(0.999), _mm_set1_ps(0.001));
         let mut sums: [__m128; CHAINS] = [_mm_set1_ps(0.5); CHAINS];
         for _ in 0..rounds {
-            sums = sums.map(|s| _mm_fmadd_ps(s, x, y));
+            for s in &mut sums {
+                *s = _mm_fmadd_ps(*s, x, y);
+            }
         }
         sums.iter().map(|s| _mm_cvtss_f32(*s)).sum()
     }
@@ -64,7 +66,9 @@ mod x86 {
         let (x, y) = (_mm256_set1_ps(0.999), _mm256_set1_ps(0.001));
         let mut sums: [__m256; CHAINS] = [_mm256_set1_ps(0.5); CHAINS];
         for _ in 0..rounds {
-            sums = sums.map(|s| _mm256_fmadd_ps(s, x, y));
+            for s in &mut sums {
+                *s = _mm256_fmadd_ps(*s, x, y);
+            }
         }
         sums.iter().map(|s| _mm256_cvtss_f32(*s)).sum()
     }

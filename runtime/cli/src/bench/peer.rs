@@ -30,7 +30,10 @@ impl Torch {
             std::fs::create_dir_all(&folder)?;
             let script = folder.join("torch_cpu.py");
             std::fs::write(&script, SCRIPT)?;
-            Command::new(python).arg("-u").arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()
+            // Its workers must not spin while this side runs.
+            let mut command = Command::new(python);
+            command.env("OMP_WAIT_POLICY", "PASSIVE").env("GOMP_SPINCOUNT", "0").env("KMP_BLOCKTIME", "0");
+            command.arg("-u").arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()
         };
         let mut child = start().map_err(|e| Failure::Input(format!("`--torch {python}` does not start: {e}")))?;
         let (Some(to), Some(from)) = (child.stdin.take(), child.stdout.take()) else {
