@@ -184,6 +184,8 @@ pipeline cross(x: tensor<f32>[N]) -> (y: tensor<f32>[N, N]) {
     let t = table(permute(x, N via back(N)), permute(x, N via turned(N)));
     y = unpermute(unpermute(t, N via back(N)), N via turned(N));
 }
+pipeline lines(x: tensor<f32>[A]) -> (y: tensor<f32>[A]) { y = unpermute(double(permute(x, A via back(A))), A via back(A)); }
+pipeline lent(x: tensor<f32>[N]) -> (y: tensor<f32>[N]) { y = unpermute(lines(permute(x, N via turned(N))), N via turned(N)); }
 pipeline named(x: tensor<f32>[N], scale: f32 = 2.0) -> (y: tensor<f32>[N]) {
     let mut n = 1;
     if scale > 1.0 { n = 2; }
@@ -200,7 +202,7 @@ fn what_cannot_be_fused_is_copied_and_stays_right() {
     let double = map(&|i| 2.0 * x[i]);
     type Case<'a> = (&'a str, &'a [&'a str], Vec<Vec<f64>>);
     let products = (0..49).map(|n| x[n / 7] * x[n % 7]).collect();
-    let cases: [Case<'_>; 9] = [
+    let cases: [Case<'_>; 10] = [
         ("cross", &["table"], vec![products]),
         ("fused", &["double"], vec![double.clone()]),
         ("computed", &["permute", "each", "unpermute"], vec![double.clone()]),
@@ -209,6 +211,7 @@ fn what_cannot_be_fused_is_copied_and_stays_right() {
         ("twice", &["permute", "permute"], vec![x.clone()]),
         ("holes", &["sums", "double"], vec![vec![3.0, 7.0, 11.0, 7.0], double.clone()]),
         ("nested", &["double", "double", "add"], vec![map(&|i| 4.0 * x[i])]),
+        ("lent", &["permute", "double", "unpermute"], vec![double.clone()]),
         ("named", &["double"], vec![double.clone()]),
     ];
     for (name, steps, want) in cases {

@@ -34,7 +34,7 @@ const CAUSAL: &str = "pos(j) <= pos(i)";
 /// The walks of a kernel with this body: whether they are bounded, and whether they are guarded.
 fn walks(body: &str) -> Vec<(bool, bool)> {
     let text = format!(
-        "kernel k<P: int = 4>(x: tensor<f32>[N], v: tensor<f32>[N], id: tensor<i32>[N], w: i32, few: tensor<i32>[N])
+        "kernel k<P: int = 4>(x: tensor<f32>[N], v: tensor<f32>[N], id: tensor<i32>[N], w: i32, few: tensor<i32>[N], long: i64)
     -> (y: tensor<f32>[N], z: tensor<f32>[N]) grid (i in N by P) {{\n    {body}\n    z[i] = 0.0;\n}}"
     );
     let loaded = Module::load("test.tile", &text, &mut |path| Err(path.to_owned()));
@@ -85,6 +85,11 @@ fn rounds_that_a_mask_makes_idle_are_left_out() {
         ("causal within documents", attention(usual, SAFE, "id[i] == id[j] and pos(j) <= pos(i)", none), (true, true)),
         ("a prefix for all", attention(usual, SAFE, "pos(j) <= pos(i) or pos(j) < w", none), GUARD),
         ("a sink and a window", attention(usual, SAFE, "pos(j) <= pos(i) and (pos(j) < 4 or pos(i) - pos(j) < w)", none), (true, true)),
+        ("a window both ways", attention(usual, SAFE, "abs(pos(i) - pos(j)) < w", none), BOUNDS),
+        ("all but a window", attention(usual, SAFE, "abs(pos(i) - pos(j)) >= w", none), NEITHER),
+        ("within limits", attention(usual, SAFE, "pos(j) <= min(pos(i), 9) and max(pos(i) - w, 1) <= pos(j)", none), BOUNDS),
+        ("a length of 64 bits", attention(usual, SAFE, "pos(j) < long and x[i] > 0.0", none), BOUNDS),
+        ("positions of 32 bits", attention(usual, SAFE, "(pos(j) as i32) < w and x[i] > 0.0", none), GUARD),
         ("one side is not known", attention(usual, SAFE, "pos(j) <= pos(i) or x[j] > 0.5", none), NEITHER),
     ];
     let wrong = |(what, body, expected): &(&str, String, (bool, bool))| {

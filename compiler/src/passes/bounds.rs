@@ -2,10 +2,16 @@
 //! sums solved for the number, limits emitted in front of a loop. What a bound is good for is the pass's business.
 
 use pantile_diag::Span;
-use pantile_ir::{BinaryOp, DType, DimId, Func, Inst, Loop, Op, Over, Scalar, Type, Value};
+use pantile_ir::{BinaryOp, DType, DimId, Func, Inst, Loop, Op, Over, Scalar, Type, UnaryOp, Value};
 
 use crate::analysis::affine::{Linear, linear};
 use crate::analysis::defs::Defs;
+
+/// How many `min` and `max` inside each other are taken apart.
+const NESTED: u32 = 3;
+
+/// Sums over block numbers stay far below this, so that a number beyond it decides a comparison by itself.
+const FAR: i64 = 1 << 60;
 
 /// One side of a stretch of numbers: `lo ≤ t` or `t < hi`, where the limit is `⌊sum ÷ factor⌋`.
 pub(super) struct Interval {
@@ -35,21 +41,54 @@ pub(super) fn at_most_zero(func: &Func, defs: &Defs, v: Value, holds: bool) -> O
         (Ne, false) => Eq,
         (_, false) => return None,
     };
-    let difference = linear(func, defs, args[0])?.add(&linear(func, defs, args[1])?, -1)?;
-    // With d = a - b over integers: a < b is d + 1 ≤ 0, a ≥ b is -d ≤ 0, and so on.
-    let plus_one = |sum: Linear| Some(Linear { constant: sum.constant.checked_add(1)?, ..sum });
-    let minus = Linear::default().add(&difference, -1)?;
+    let (a, b) = (args[0], args[1]);
     match op {
-        Lt => Some(vec![plus_one(difference)?]),
-        Le => Some(vec![difference]),
-        Gt => Some(vec![plus_one(minus)?]),
-        Ge => Some(vec![minus]),
-        Eq => Some(vec![difference, minus]),
+        Lt => below(func, defs, a, b, 1),
+        Le => below(func, defs, a, b, 0),
+        Gt => below(func, defs, b, a, 1),
+        Ge => below(func, defs, b, a, 0),
+        Eq => Some([below(func, defs, a, b, 0)?, below(func, defs, b, a, 0)?].concat()),
         _ => None,
     }
 }
 
-/// `factor · t + rest ≤ 0`, solved for t. `None` if t is not in it, or if computing the limit could wrap.
+/// `a + gap ≤ b` as sums that are at most 0: one for each sum that `a` is the greatest of, and `b` the least of.
+fn below(func: &Func, defs: &Defs, a: Value, b: Value, gap: i64) -> Option<Vec<Linear>> {
+    let (mut most, mut least) = (Vec::new(), Vec::new());
+    extremes(func, defs, a, (true, NESTED), &mut most)?;
+    extremes(func, defs, b, (false, NESTED), &mut least)?;
+    let mut sums = Vec::new();
+    for (a, b) in most.iter().flat_map(|a| least.iter().map(move |b| (a, b))) {
+        let difference = a.add(b, -1)?;
+        sums.push(Linear { constant: difference.constant.checked_add(gap)?, ..difference });
+    }
+    Some(sums)
+}
+
+/// The sums of which a value is the greatest (or the least).
+#[allow(clippy::wildcard_enum_match_arm, reason = "all else is one sum")]
+fn extremes(func: &Func, defs: &Defs, v: Value, (greatest, depth): (bool, u32), sums: &mut Vec<Linear>) -> Option<()> {
+    let no_least = |v: Value| defs.range(func, v).is_some_and(|(lo, _)| lo > i128::from(i64::MIN));
+    match defs.get(v).filter(|_| depth > 0) {
+        Some((Op::Broadcast(_), args)) => extremes(func, defs, args[0], (greatest, depth), sums),
+        Some((Op::Binary(op), args)) if *op == if greatest { BinaryOp::Max } else { BinaryOp::Min } => {
+            args.iter().try_for_each(|x| extremes(func, defs, *x, (greatest, depth - 1), sums))
+        }
+        // The least number has no absolute value.
+        Some((Op::Unary(UnaryOp::Abs), args)) if greatest && no_least(args[0]) => {
+            let x = linear(func, defs, args[0])?;
+            sums.push(Linear::default().add(&x, -1)?);
+            sums.push(x);
+            Some(())
+        }
+        _ => {
+            sums.push(linear(func, defs, v)?);
+            Some(())
+        }
+    }
+}
+
+/// `factor · t + rest ≤ 0`, solved for a block number t. `None` if t is not in it, or if computing the limit could wrap.
 pub(super) fn solve(func: &Func, defs: &Defs, factor: i64, rest: Linear) -> Option<Interval> {
     if factor == 0 {
         return None;
@@ -71,14 +110,15 @@ fn range(func: &Func, defs: &Defs, sum: &Linear) -> Option<(i128, i128)> {
     let (mut lo, mut hi) = (i128::from(sum.constant), i128::from(sum.constant));
     let mut size = hi.abs();
     for (v, c) in &sum.terms {
-        let (a, b) = defs.range(func, *v)?;
+        let far = (c.abs() == 1).then_some((-i128::from(FAR), i128::from(FAR)));
+        let (a, b) = defs.range(func, *v).or(far)?;
         let (x, y) = (a * i128::from(*c), b * i128::from(*c));
         lo += x.min(y);
         hi += x.max(y);
         size += x.abs().max(y.abs());
     }
-    // Room for the division's rounding as well.
-    (size < 1 << 62).then_some((lo, hi))
+    // Room for the division's rounding, and for one number that is cut: the rest must not outweigh it.
+    (size < (1 << 60) + (1 << 59)).then_some((lo, hi))
 }
 
 /// Gives a walk the bounds `lo..hi` in place of those it has.
@@ -159,12 +199,22 @@ impl Site<'_> {
         }
     }
 
+    /// A number of which nothing is known, cut to where it is large enough.
+    fn cut(&mut self, v: Value) -> Value {
+        if self.defs.range(self.func, v).is_some() {
+            return v;
+        }
+        let (lo, hi) = (self.int(-FAR), self.int(FAR));
+        let v = self.binary(BinaryOp::Max, v, lo);
+        self.binary(BinaryOp::Min, v, hi)
+    }
+
     /// `⌊sum ÷ factor⌋`.
     fn limit(&mut self, interval: &Interval) -> Value {
         let mut sum = self.int(interval.sum.constant);
         for (v, c) in &interval.sum.terms {
-            let c = self.int(*c);
-            let term = self.binary(BinaryOp::Mul, *v, c);
+            let (v, c) = (self.cut(*v), self.int(*c));
+            let term = self.binary(BinaryOp::Mul, v, c);
             sum = self.binary(BinaryOp::Add, sum, term);
         }
         if interval.factor == 1 {

@@ -8,8 +8,8 @@
 //!   (%row along i, %column = load %id[j])          →       min %row ≤ max %column and max %row ≥ min %column }
 //! ```
 //! Comparisons of positions become bounds; of other integers, one side along the walk, the other not, a guard on their
-//! least and greatest in the block, if it costs little beside the body; several of which any keeps (`or`), a guard too. What "idle" is and why such a round may go:
-//! `analysis/idle.rs`. Needs: constants folded, invariants hoisted (LICM). Leaves: the masks as they are, for the blocks that
+//! least and greatest in the block, if it costs little beside the body; several of which any keeps (`or`), a guard too. What
+//! "idle" is and why such a round may go: `analysis/idle.rs`. Needs: constants folded, invariants hoisted (LICM). Leaves: the masks as they are, for the blocks that
 //! are kept in part. Does not divide loops. Cost: linear in the size of bodies times the comparisons in them.
 
 use std::collections::HashSet;
@@ -164,13 +164,14 @@ impl Shorten<'_> {
         let (a, b) = (sides[0], sides[1]);
         let (rows, columns) = (self.func.ty(a).clone(), self.func.ty(b).clone());
         let outer = !rows.dims().iter().any(|d| columns.dims().contains(d));
-        // The body compares all pairs, so looking at each side costs little beside it.
-        let worth_it = rows.dims().len() == 1 && columns.dims().len() == 1;
-        if !rows.dtype().is_int() || !outer || !worth_it {
+        // Where the body computes with all pairs, looking at each side costs little beside it.
+        let lines = rows.dims().len() <= 1 && columns.dims().len() <= 1;
+        if !rows.dtype().is_int() || !outer || !lines || !self.has_pairs(cx.inst.body(), cx.dim) {
             return None;
         }
-        let least = |v: Value, ty: &Type| (Op::Reduce(ReduceOp::Min, ty.dims().to_vec()), v);
-        let most = |v: Value, ty: &Type| (Op::Reduce(ReduceOp::Max, ty.dims().to_vec()), v);
+        let end = |op: ReduceOp, ty: &Type| (!ty.dims().is_empty()).then(|| Op::Reduce(op, ty.dims().to_vec()));
+        let least = |v: Value, ty: &Type| (end(ReduceOp::Min, ty), v);
+        let most = |v: Value, ty: &Type| (end(ReduceOp::Max, ty), v);
         // Some pair is in the relation exactly if the most favourable ends are; for equality this is necessary.
         let pairs = match op {
             Lt | Le => vec![(op, least(a, &rows), most(b, &columns))],
@@ -183,11 +184,20 @@ impl Shorten<'_> {
         cx.made.extend(slice.iter().map(|i| copies.inst(self.func, i)));
         let mut holds = Vec::new();
         for (op, (left, a), (right, b)) in pairs {
-            let left = push(self.func, &mut cx.made, cx.inst, left, &[copies.current(a)])?;
-            let right = push(self.func, &mut cx.made, cx.inst, right, &[copies.current(b)])?;
+            let mut side = |op: Option<Op>, v: Value| match op {
+                Some(op) => push(self.func, &mut cx.made, cx.inst, op, &[copies.current(v)]),
+                None => Some(copies.current(v)),
+            };
+            let (left, right) = (side(left, a)?, side(right, b)?);
             holds.push(self.binary(&mut cx.made, cx.inst, op, left, right));
         }
         self.join(cx, And, &holds)
+    }
+
+    /// Whether a body has tiles along the walk and something else.
+    fn has_pairs(&self, body: &Region, dim: DimId) -> bool {
+        let pairs = |v: &Value| matches!(self.func.ty(*v).dims(), dims if dims.len() > 1 && dims.contains(&dim));
+        body.insts.iter().flat_map(|i| &i.results).any(pairs)
     }
 
     fn binary(&mut self, made: &mut Vec<Inst>, from: &Inst, op: BinaryOp, a: Value, b: Value) -> Value {

@@ -153,6 +153,9 @@ impl Skip<'_> {
             factor = factor.checked_add(sum.take(v))?;
         }
         let steady = !sum.terms.keys().any(|v| is_inside(guard, *v));
+        // Numbers of a range may be as large as any other.
+        let known = |v: &Value| self.defs.range(self.func, *v).is_some();
+        let steady = steady && (it.over != Over::Range || sum.terms.keys().all(known));
         if steady { solve(self.func, &self.defs, factor, sum) } else { None }
     }
 

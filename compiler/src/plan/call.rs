@@ -1,6 +1,7 @@
 //! Calls in a pipeline: which callee, which argument is which, orders, `permute` and `unpermute`, pipelines inlined.
 //! Kernels are launched by `launch.rs`.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use pantile_diag::{Code, Diagnostic, Span};
@@ -8,7 +9,8 @@ use pantile_ir::DType;
 use pantile_syntax::ast::{Arg, Expr, ExprKind, Ident, PipelineItem};
 
 use super::frame::Frame;
-use super::planner::{Planner, poisoned};
+use super::launch::extent_names;
+use super::planner::{Planner, extent_name, poisoned};
 use super::view::{AxisState, AxisView, Value, View, Walk, same_order};
 use super::{BufferKind, Role};
 use crate::check::constant::Const;
@@ -271,6 +273,7 @@ impl<'p> Planner<'p, '_> {
                 return None;
             }
         };
+        let names = extent_names(&signature, &bound);
         let is_int = |n: usize| matches!(signature.params[n].ty, ParamType::Int);
         let values =
             bound.values.into_iter().zip(&shapes).enumerate().map(|(n, (value, shape))| match (value, shape) {
@@ -285,8 +288,8 @@ impl<'p> Planner<'p, '_> {
         self.inside.push(item.name.span);
         self.body(&mut inner, &item.body);
         self.inside.pop();
-        let outs: Vec<Value<'p>> = self.assigned(item, inner)?.into_iter().map(|(_, value)| value).collect();
-        Some(one_or_tuple(outs))
+        let outs = self.assigned(item, inner)?.into_iter().map(|(out, value)| named(&out, value, &names));
+        Some(one_or_tuple(outs.collect()))
     }
 
     /// `permute(x, N via walk)` and its inverse.
@@ -399,6 +402,16 @@ impl<'p> Planner<'p, '_> {
 /// The outputs of a call as one value.
 pub(super) fn one_or_tuple(mut outs: Vec<Value<'_>>) -> Value<'_> {
     if outs.len() == 1 { outs.pop().unwrap_or(Value::Poison) } else { Value::Tuple(outs) }
+}
+
+/// An output of a pipeline, its axes called what the caller calls them.
+fn named<'p>(out: &ParamInfo, mut value: Value<'p>, names: &BTreeMap<String, String>) -> Value<'p> {
+    if let Value::Tensor(view) = &mut value {
+        for (axis, info) in view.axes.iter_mut().zip(out.ty.axes()) {
+            axis.name = extent_name(info).and_then(|inner| names.get(&inner).cloned());
+        }
+    }
+    value
 }
 
 fn dtype(frame: &Frame<'_>, e: &Expr) -> Option<DType> {

@@ -340,8 +340,8 @@ fn walked(callee: &Signature, bound: &Bound<'_>) -> BTreeMap<String, AxisState> 
     states
 }
 
-/// What the caller calls the kernel's extents: by the first axis that has a name.
-fn extent_names(callee: &Signature, bound: &Bound<'_>) -> BTreeMap<String, String> {
+/// What the caller calls the callee's extents: by the first axis that has a name.
+pub(super) fn extent_names(callee: &Signature, bound: &Bound<'_>) -> BTreeMap<String, String> {
     let mut names = BTreeMap::new();
     for (info, value) in callee.params.iter().zip(&bound.values) {
         if let Some((Value::Tensor(view), _)) = value {
