@@ -88,6 +88,8 @@ fn rounds_that_a_mask_makes_idle_are_left_out() {
         ("a window both ways", attention(usual, SAFE, "abs(pos(i) - pos(j)) < w", none), BOUNDS),
         ("all but a window", attention(usual, SAFE, "abs(pos(i) - pos(j)) >= w", none), NEITHER),
         ("within limits", attention(usual, SAFE, "pos(j) <= min(pos(i), 9) and max(pos(i) - w, 1) <= pos(j)", none), BOUNDS),
+        ("a window of a grid", attention(usual, SAFE, "abs(pos(i) / 8 - pos(j) / 8) <= w and abs(pos(i) % 8 - pos(j) % 8) <= w", none), GUARD),
+        ("a distance of numbers in no one's order", attention(usual, SAFE, "abs((id[i] as int) - (id[j] as int)) < w", none), GUARD),
         ("a length of 64 bits", attention(usual, SAFE, "pos(j) < long and x[i] > 0.0", none), BOUNDS),
         ("positions of 32 bits", attention(usual, SAFE, "(pos(j) as i32) < w and x[i] > 0.0", none), GUARD),
         ("one side is not known", attention(usual, SAFE, "pos(j) <= pos(i) or x[j] > 0.5", none), NEITHER),

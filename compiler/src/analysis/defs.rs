@@ -145,11 +145,12 @@ fn binary_range(op: BinaryOp, a: Range, b: Range) -> Option<Range> {
         BinaryOp::Rem if b.0 > 0 => {
             Some((if a.0 < 0 { 1 - b.1 } else { 0 }, if a.1 > 0 { (b.1 - 1).min(a.1) } else { 0 }))
         }
+        // Dividing by 0 stops the launch, and by anything else makes nothing larger.
+        BinaryOp::Div => Some((-a.0.abs().max(a.1.abs()), a.0.abs().max(a.1.abs()))),
+        BinaryOp::Rem => Some((a.0.min(0), a.1.max(0))),
         BinaryOp::And if a.0 >= 0 && b.0 >= 0 => Some((0, a.1.min(b.1))),
         BinaryOp::Shr if a.0 >= 0 => Some((0, a.1)),
-        BinaryOp::Div
-        | BinaryOp::Rem
-        | BinaryOp::And
+        BinaryOp::And
         | BinaryOp::Or
         | BinaryOp::Xor
         | BinaryOp::Shl
@@ -201,12 +202,17 @@ mod tests {
     fn ranges_hold_what_ops_give() {
         use BinaryOp::{Add, And, Div, Eq, Ge, Gt, Le, Lt, Max, Min, Mul, Ne, Or, Rem, Shl, Shr, Sub, Xor};
         let ranges: Vec<(i128, i128)> = (-4..5).flat_map(|lo| (lo..5).map(move |hi| (lo, hi))).collect();
+        let has_result = |op, y: i128| match op {
+            Div | Rem => y != 0,
+            Shr => (0..8).contains(&y),
+            Add | Sub | Mul | Min | Max | And | Or | Xor | Shl | Eq | Ne | Lt | Le | Gt | Ge => true,
+        };
         for op in [Add, Sub, Mul, Div, Rem, Min, Max, And, Shr] {
             for a in &ranges {
                 for b in &ranges {
                     let Some((lo, hi)) = binary_range(op, *a, *b) else { continue };
                     for x in a.0..=a.1 {
-                        for y in (b.0..=b.1).filter(|y| op != Shr || (0..8).contains(y)) {
+                        for y in (b.0..=b.1).filter(|y| has_result(op, *y)) {
                             let r = match op {
                                 Add => x + y,
                                 Sub => x - y,

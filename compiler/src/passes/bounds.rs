@@ -10,8 +10,11 @@ use crate::analysis::defs::Defs;
 /// How many `min` and `max` inside each other are taken apart.
 const NESTED: u32 = 3;
 
-/// Sums over block numbers stay far below this, so that a number beyond it decides a comparison by itself.
+/// A number beyond this decides a comparison by itself, if it is compared with no more than
 const FAR: i64 = 1 << 60;
+
+/// so much times a block's number, and half of it besides.
+const NEAR: i64 = 1 << 12;
 
 /// One side of a stretch of numbers: `lo ≤ t` or `t < hi`, where the limit is `⌊sum ÷ factor⌋`.
 pub(super) struct Interval {
@@ -90,7 +93,8 @@ fn extremes(func: &Func, defs: &Defs, v: Value, (greatest, depth): (bool, u32), 
 
 /// `factor · t + rest ≤ 0`, solved for a block number t. `None` if t is not in it, or if computing the limit could wrap.
 pub(super) fn solve(func: &Func, defs: &Defs, factor: i64, rest: Linear) -> Option<Interval> {
-    if factor == 0 {
+    let near = factor.abs() <= NEAR || rest.terms.keys().all(|v| defs.range(func, *v).is_some());
+    if factor == 0 || !near {
         return None;
     }
     // c > 0: t < ⌊-e ÷ c⌋ + 1 = ⌊(c - e) ÷ c⌋.   c < 0: t ≥ ⌈e ÷ -c⌉ = ⌊(e - c - 1) ÷ -c⌋.
@@ -119,6 +123,11 @@ fn range(func: &Func, defs: &Defs, sum: &Linear) -> Option<(i128, i128)> {
     }
     // Room for the division's rounding, and for one number that is cut: the rest must not outweigh it.
     (size < (1 << 60) + (1 << 59)).then_some((lo, hi))
+}
+
+/// Whether computing a sum term by term cannot wrap, whatever its terms are.
+pub(super) fn fits(func: &Func, defs: &Defs, sum: &Linear) -> bool {
+    sum.terms.keys().all(|v| defs.range(func, *v).is_some()) && range(func, defs, sum).is_some()
 }
 
 /// Gives a walk the bounds `lo..hi` in place of those it has.

@@ -8,15 +8,17 @@
 //!   (%row along i, %column = load %id[j])          →       min %row ≤ max %column and max %row ≥ min %column }
 //! ```
 //! Comparisons of positions become bounds; of other integers, one side along the walk, the other not, a guard on their
-//! least and greatest in the block, if it costs little beside the body; several of which any keeps (`or`), a guard too. What
+//! least and greatest in the block (of sums, term by term), if it costs little beside the body; several of which any keeps (`or`), a guard too. What
 //! "idle" is and why such a round may go: `analysis/idle.rs`. Needs: constants folded, invariants hoisted (LICM). Leaves: the masks as they are, for the blocks that
 //! are kept in part. Does not divide loops. Cost: linear in the size of bodies times the comparisons in them.
 
 use std::collections::HashSet;
 
-use pantile_ir::{BinaryOp, DType, DimId, Func, Inst, Loop, Op, Over, ReduceOp, Region, Type, Value, result_types};
+use pantile_ir::{
+    BinaryOp, DType, DimId, Func, Inst, Loop, Op, Over, ReduceOp, Region, Scalar, Type, Value, result_types,
+};
 
-use super::bounds::{Site, set_bounds};
+use super::bounds::{Site, at_most_zero, fits, set_bounds};
 use super::copy::Copies;
 use super::cse::is_pure;
 use super::element_masks::{Joined, Lanes, element_masks, joined, kept_blocks};
@@ -123,7 +125,10 @@ impl Shorten<'_> {
     /// Computes, in a guard, whether a block can have a lane at which a bool is as said. `None` if that is not cheap.
     fn may_keep(&mut self, cx: &mut Asked, (value, kept): (Value, bool)) -> Option<Value> {
         match joined(&self.defs, value, kept) {
-            Joined::Alone => self.inside(cx, (value, kept)).or_else(|| self.ranges_meet(cx, (value, kept))),
+            Joined::Alone => self
+                .inside(cx, (value, kept))
+                .or_else(|| self.ranges_meet(cx, (value, kept)))
+                .or_else(|| self.sums_reach(cx, (value, kept))),
             Joined::All(parts) => {
                 // What is not known rules nothing out.
                 let known: Vec<Value> = parts.into_iter().filter_map(|part| self.may_keep(cx, part)).collect();
@@ -179,7 +184,7 @@ impl Shorten<'_> {
             Eq => vec![(Le, least(a, &rows), most(b, &columns)), (Ge, most(a, &rows), least(b, &columns))],
             _ => return None,
         };
-        let slice = self.slice(cx.inst.body(), cx.it, [a, b])?;
+        let slice = self.slice(cx.inst.body(), cx.it, &[a, b])?;
         let mut copies = Copies::default();
         cx.made.extend(slice.iter().map(|i| copies.inst(self.func, i)));
         let mut holds = Vec::new();
@@ -192,6 +197,45 @@ impl Shorten<'_> {
             holds.push(self.binary(&mut cx.made, cx.inst, op, left, right));
         }
         self.join(cx, And, &holds)
+    }
+
+    /// Whether the sums of a comparison of i64s, each term taken as low as it is in the block, stay at or below zero: where
+    /// terms go along one dim each, as in `abs(pos(i) / X - pos(j) / X) <= r`.
+    fn sums_reach(&mut self, cx: &mut Asked, (value, kept): (Value, bool)) -> Option<Value> {
+        let sums = at_most_zero(self.func, &self.defs, value, kept)?;
+        let mut leaves: Vec<Value> = sums.iter().flat_map(|sum| sum.terms.keys().copied()).collect();
+        leaves.sort_unstable();
+        leaves.dedup();
+        let lines = leaves.iter().all(|v| self.func.ty(*v).dims().len() <= 1);
+        let fit = sums.iter().all(|sum| fits(self.func, &self.defs, sum));
+        if !lines || !fit || !self.has_pairs(cx.inst.body(), cx.dim) {
+            return None;
+        }
+        let slice = self.slice(cx.inst.body(), cx.it, &leaves)?;
+        let mut copies = Copies::default();
+        cx.made.extend(slice.iter().map(|i| copies.inst(self.func, i)));
+        let mut holds = Vec::new();
+        for sum in &sums {
+            let mut least = self.int(cx, sum.constant)?;
+            for (v, c) in &sum.terms {
+                let end = if *c > 0 { ReduceOp::Min } else { ReduceOp::Max };
+                let dims = self.func.ty(*v).dims().to_vec();
+                let mut term = copies.current(*v);
+                if !dims.is_empty() {
+                    term = push(self.func, &mut cx.made, cx.inst, Op::Reduce(end, dims), &[term])?;
+                }
+                let c = self.int(cx, *c)?;
+                let term = self.binary(&mut cx.made, cx.inst, BinaryOp::Mul, term, c);
+                least = self.binary(&mut cx.made, cx.inst, BinaryOp::Add, least, term);
+            }
+            let zero = self.int(cx, 0)?;
+            holds.push(self.binary(&mut cx.made, cx.inst, BinaryOp::Le, least, zero));
+        }
+        self.join(cx, BinaryOp::And, &holds)
+    }
+
+    fn int(&mut self, cx: &mut Asked, n: i64) -> Option<Value> {
+        push(self.func, &mut cx.made, cx.inst, Op::Const(DType::I64, Scalar::Int(n)), &[])
     }
 
     /// Whether a body has tiles along the walk and something else.
@@ -209,8 +253,8 @@ impl Shorten<'_> {
     }
 
     /// What of the body computes these values, if it is little and can stand in a guard.
-    fn slice(&self, body: &Region, it: &Loop, values: [Value; 2]) -> Option<Vec<Inst>> {
-        let mut wanted: HashSet<Value> = values.into();
+    fn slice(&self, body: &Region, it: &Loop, values: &[Value]) -> Option<Vec<Inst>> {
+        let mut wanted: HashSet<Value> = values.iter().copied().collect();
         let mut slice = Vec::new();
         for inst in body.insts.iter().rev() {
             if !inst.results.iter().any(|v| wanted.contains(v)) {
