@@ -1,7 +1,7 @@
 //! Walks whose bodies reduce under an element mask, so that there is something to shorten and to split. Their results do
 //! not depend on rounds in which the mask keeps nothing.
 
-use pantile_ir::{BinaryOp, DType, DimId, Loop, Op, Over, ReduceOp, Type, Value, eval};
+use pantile_ir::{BinaryOp, DType, DimId, Loop, Op, Over, ReduceOp, Type, UnaryOp, Value, eval};
 
 use super::Generator;
 use super::bounds::Bounds;
@@ -97,9 +97,25 @@ impl Generator<'_> {
         } else {
             right
         };
+        let (left, right) = self.apart(left, right);
         let op = self.source.pick(&[Le, Eq, Lt, Ge, Eq, Gt, Eq, Ne]);
         let args = if self.source.chance(50) { [left, right] } else { [right, left] };
         self.push(Op::Binary(op), &args, Bounds::exact(1.0))
+    }
+
+    /// Two numbers as they are, or their distance and a number, or one of them limited.
+    fn apart(&mut self, left: Value, right: Value) -> (Value, Value) {
+        let form = self.source.pick(&["plain", "plain", "plain", "distance", "limited"]);
+        if form == "plain" {
+            return (left, right);
+        }
+        let number = self.scalar_int();
+        if form == "distance" {
+            let difference = self.push(Op::Binary(BinaryOp::Sub), &[left, right], Bounds::exact(240.0));
+            return (self.push(Op::Unary(UnaryOp::Abs), &[difference], Bounds::exact(240.0)), number);
+        }
+        let op = self.source.pick(&[BinaryOp::Max, BinaryOp::Min]);
+        (left, self.push(Op::Binary(op), &[right, number], Bounds::exact(240.0)))
     }
 
     /// Numbers that are no sum of positions.
