@@ -108,7 +108,8 @@ fn block_table(func: &Func, dim: &pantile_ir::Dim, order: &[i32]) -> Result<Arc<
 /// Each element at one position only, and none where there may be none.
 fn check_order(order: &Order, table: &[i32]) -> std::result::Result<(), String> {
     if let (false, Some(position)) = (order.holes, table.iter().position(|e| *e == -1)) {
-        return Err(format!("position {position} gives -1, which is no element"));
+        let way = "where a position has none, the order says `-1` as such";
+        return Err(format!("position {position} gives -1, which is no element; {way}"));
     }
     one_to_one(table).map_err(|why| why.to_string())
 }

@@ -111,7 +111,9 @@ impl Budget {
 
 impl fmt::Display for Budget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let values: Vec<String> = self.values().iter().map(f64::to_string).collect();
+        // Very small numbers are written with an exponent.
+        let short = |x: &f64| if *x > 0.0 && *x < 1e-6 { format!("{x:e}") } else { x.to_string() };
+        let values: Vec<String> = self.values().iter().map(short).collect();
         write!(f, "{} {}", self.name(), values.join(", "))
     }
 }

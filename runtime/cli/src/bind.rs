@@ -1,6 +1,8 @@
 //! What a kernel or pipeline is specialised with when there are no arguments: constants, dtypes and extents from the command
 //! line, and stand-ins for the rest.
 
+use std::collections::BTreeSet;
+
 use pantile::{DType, Module, Scalar};
 use pantile_compiler::{
     ArgShape, AxisInfo, Bindings, ElementType, ExtentInfo, GenericKind, ParamInfo, ParamType, PlanBindings, Signature,
@@ -157,16 +159,31 @@ impl Bind {
         Ok(())
     }
 
+    fn check_repeated(&self) -> Result<(), Failure> {
+        let constants = self.constants.iter().chain(&self.dtypes).map(|c| ("constant", &c.name));
+        let extents = self.shapes.iter().flat_map(|s| &s.0).map(|(name, _)| ("extent", name));
+        let orders = self.orders.iter().map(|o| ("order", &o.name));
+        let mut seen = BTreeSet::new();
+        match constants.chain(extents).chain(orders).find(|given| !seen.insert(*given)) {
+            Some((what, name)) => input(format!("{what} `{name}` is given twice")),
+            None => Ok(()),
+        }
+    }
+
     fn constant(&self, name: &str) -> Option<&str> {
         let mut given = self.constants.iter().chain(&self.dtypes);
         given.find(|c| c.name == name).map(|c| c.value.as_str())
     }
 
+    /// Each name is one that the signature has, and stands once.
     fn check_names(&self, signature: &Signature) -> Result<(), Failure> {
+        self.check_repeated()?;
+        let scalar = |p: &&ParamInfo| matches!(p.ty, ParamType::Scalar(_) | ParamType::Int);
+        let scalars = || signature.params.iter().filter(scalar).map(|p| p.name.as_str());
         for given in self.constants.iter().chain(&self.dtypes) {
-            let scalar = |p: &ParamInfo| matches!(p.ty, ParamType::Scalar(_) | ParamType::Int) && p.name == given.name;
-            if signature.generic(&given.name).is_none() && !signature.params.iter().any(scalar) {
-                let known: Vec<&str> = signature.generics.iter().map(|g| g.name.as_str()).collect();
+            if signature.generic(&given.name).is_none() && !scalars().any(|name| name == given.name) {
+                let generics = signature.generics.iter().map(|g| g.name.as_str());
+                let known: Vec<&str> = generics.chain(scalars()).collect();
                 return input(format!(
                     "`{}` has no constant `{}`; it has {}",
                     signature.name,

@@ -92,9 +92,17 @@ pub(crate) fn dtype(text: &str) -> Result<DType, String> {
     text.parse().map_err(|()| format!("no dtype `{text}`; there are {}", known()))
 }
 
+/// The dtype that an operand of attention is computed in.
+pub(crate) fn operand_dtype(text: &str) -> Result<DType, String> {
+    match text.parse() {
+        Ok(dtype @ (DType::F32 | DType::F16 | DType::BF16)) => Ok(dtype),
+        Ok(_) | Err(()) => Err(format!("`{text}` is not one of f32, f16, bf16")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Extents, Grids, Named, Numbers, count, number};
+    use super::{Extents, Grids, Named, Numbers, count, number, operand_dtype};
 
     #[test]
     fn extents_are_names_and_sizes() {
@@ -110,6 +118,14 @@ mod tests {
             assert!(count(wrong).is_err_and(|e| e.contains("whole number")), "{wrong}");
         }
         assert!(number::<f32>("x").is_err_and(|e| e.contains("not a number")));
+    }
+
+    #[test]
+    fn operands_are_floats_that_are_listed() {
+        assert!(operand_dtype("bf16").is_ok());
+        for wrong in ["f64", "int", ""] {
+            assert!(operand_dtype(wrong).is_err_and(|e| e.ends_with("is not one of f32, f16, bf16")), "{wrong}");
+        }
     }
 
     #[test]

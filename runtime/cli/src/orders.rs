@@ -98,8 +98,11 @@ fn table(argument: &str, file: &Path, tensor: &str) -> Result<OrderArg, Failure>
     let elements = if tensor.dtype() == DType::I32 {
         tensor.to_vec::<i32>().map_err(wrong)?
     } else {
-        // What does not fit is no element of any tensor.
-        tensor.to_vec::<i64>().map_err(wrong)?.into_iter().map(|e| i32::try_from(e).unwrap_or(-2)).collect()
+        let wide = tensor.to_vec::<i64>().map_err(wrong)?;
+        let narrow = wide.iter().enumerate().map(|(n, e)| i32::try_from(*e).map_err(|_| (n, *e)));
+        narrow.collect::<Result<_, _>>().map_err(|(n, e)| {
+            Failure::Input(format!("argument `{argument}`: position {n} gives {e}, which is no element of any tensor"))
+        })?
     };
     OrderArg::table(elements).map_err(|why| wrong(why.into()))
 }

@@ -21,7 +21,8 @@ pipeline fused(x: tensor<f32>[N], walk: order) -> (y: tensor<f32>[N]) { y = unpe
     let data = inputs.path("data.safetensors");
     let (x, table) = (Tensor::from_slice(&[3], &[1.0f32, 2.0, 3.0]), Tensor::from_slice(&[3], &[1i64, 2, 0]));
     let (x, table) = (x.expect("x"), table.expect("table"));
-    write_tensors(&data, &[("x", &x), ("table", &table)], &[]).expect("a file");
+    let far = Tensor::from_slice(&[1], &[1i64 << 40]).expect("a table");
+    write_tensors(&data, &[("x", &x), ("table", &table), ("far", &far)], &[]).expect("a file");
     let (x, table) = (format!("x={data}:x"), format!("walk={data}:table"));
     let run = |walk: &'static str| ["run", &source, "walked", "--arg", &x, "--arg", walk].map(str::to_owned);
     let ran = |args: &[String]| done(&args.iter().map(String::as_str).collect::<Vec<_>>());
@@ -41,7 +42,9 @@ pipeline fused(x: tensor<f32>[N], walk: order) -> (y: tensor<f32>[N]) { y = unpe
         let code = if walk == "walk=back(4)" { 1 } else { 2 };
         refused(&args.iter().map(String::as_str).collect::<Vec<_>>(), code, &[words]);
     }
-    refused(&["run", &source, "walked", "--arg", &x, "--arg", &format!("walk={data}:x")], 2, &["i32 or i64", "f32[3]"]);
+    for (tensor, words) in [("x", ["i32 or i64", "f32[3]"]), ("far", ["position 0", "1099511627776"])] {
+        refused(&["run", &source, "walked", "--arg", &x, "--arg", &format!("walk={data}:{tensor}")], 2, &words);
+    }
     let plan = ["explain", &source, "walked", "--plan", "--shape", "N=3"];
     assert!(done(&[&plan[..], &["--arg", "walk=back(3)"]].concat()).contains("via    back(3, 1)"));
     let fused = ["explain", &source, "fused", "--plan", "--shape", "N=11", "--arg", "walk=back(11)"];
@@ -187,7 +190,7 @@ fn bad_input_is_refused_and_leaves_nothing() {
     }
     case(&fine, &["--block", "0"], &["--block"]);
     case(&fine, &["--scale", "NaN"], &["`scale`", "finite"]);
-    case(&fine, &["--dtype", "i8"], &["`dtype`", "i8"]);
+    case(&fine, &["--dtype", "i8"], &["--dtype", "`i8` is not one of f32, f16, bf16"]);
     case(&fine, &["--device", "cuda:0"], &["no GPU back end", "cpu"]);
     case(&fine, &["--device", "tpu"], &["no device `tpu`"]);
     case(&fine, &["--runs", "0"], &["`runs`"]);
@@ -293,6 +296,15 @@ fn every_stage_is_shown() {
     refused(&["emit", "kernels/attention.tile", "attention", "--stage", "plan"], 2, &["is a kernel"]);
     refused(&["emit", "kernels/attention.tile", "attention", "--shape", "Z=3"], 2, &["no extent `Z`"]);
     refused(&["emit", "kernels/attention.tile", "attention", "--dtype", "T=f7"], 2, &["no dtype `f7`"]);
+    let pipeline = ["explain", "kernels/rainfusion.tile", "rainfusion_paper", "--plan"];
+    for (twice, words) in [
+        (["--const", "F=3", "--const", "F=5"], "constant `F` is given twice"),
+        (["--const", "T=f16", "--dtype", "T=f32"], "constant `T` is given twice"),
+        (["--shape", "N=3,D=4", "--shape", "D=4"], "extent `D` is given twice"),
+        (["--const", "F=3", "--const", "Z=5"], "no constant `Z`; it has T, P, F, Y, X"),
+    ] {
+        refused(&[&pipeline[..], &twice].concat(), 2, &[words]);
+    }
 }
 
 #[test]

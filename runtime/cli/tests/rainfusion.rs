@@ -189,9 +189,16 @@ fn a_mask_that_was_written_serves_again() {
         let stages: Vec<&String> = said["stages_ms"].as_object().expect("stages").keys().collect();
         assert_eq!(stages, ["attention", "order"], "nothing is predicted");
         assert!(said["budget"].is_null());
+        let kept_by = |path: &str| TensorFile::open(path).expect("a file").metadata().get("sparsity").cloned();
+        assert_eq!((kept_by(given).as_deref(), kept_by(&again)), (Some("0.7"), None), "a given mask has no budget");
     }
     let plain = done(&["rainfusion", "--input", &file, "--mask-in", &mask, "--block", "16"]);
     assert!(plain.contains("a given mask"), "{plain}");
+    for (order, compat) in [("paper", true), ("raster", false)] {
+        let said = done(&["rainfusion", "--input", &file, "--order", order, "--compat", "--mass", "1e-300"]);
+        assert_eq!(said.contains("as in the reference"), compat, "{said}");
+        assert!(said.contains("mass 1e-300,"), "{said}");
+    }
 
     let out = inputs.path("none");
     let case = |given: &str, more: &[&str], words: &[&str]| {

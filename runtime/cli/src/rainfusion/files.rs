@@ -4,10 +4,10 @@
 use std::path::Path;
 
 use pantile::{DType, Mask, Tensor, TensorFile, write_tensors};
-use pantile_kernels::{RainFusionOutput, Sequence};
+use pantile_kernels::Sequence;
 
-use super::Config;
 use super::flags::Layout;
+use super::{Config, Measured};
 use crate::failure::{Failure, Outcome};
 use crate::target::Target;
 
@@ -66,28 +66,27 @@ pub(super) fn read_mask(path: &Path, config: &Config) -> Result<Mask, Failure> {
     Mask::from_bools(bits.shape(), &keep).map_err(|e| wrong(e.to_string()))
 }
 
-fn metadata(config: &Config, kept: f64) -> Vec<(&'static str, String)> {
-    let budget = config.options.budget.values().iter().map(f64::to_string).collect::<Vec<_>>().join(",");
+/// Beside the blocks, what the mask kept and, unless it was given, by which budget.
+fn metadata(config: &Config, measured: &Measured) -> Vec<(&'static str, String)> {
     let mut all = blocks_of(config);
-    all.extend([(config.options.budget.name(), budget), ("kept", format!("{kept:.4}"))]);
+    if !measured.given_mask {
+        let budget = &config.options.budget;
+        all.push((budget.name(), budget.values().iter().map(f64::to_string).collect::<Vec<_>>().join(",")));
+    }
+    all.push(("kept", format!("{:.4}", measured.output.kept)));
     all
 }
 
 /// The mask alone.
-pub(super) fn write_mask(path: &Path, config: &Config, output: &RainFusionOutput) -> Outcome {
-    let written = write_tensors(path, &[("mask", output.mask.bits())], &metadata(config, output.kept));
+pub(super) fn write_mask(path: &Path, config: &Config, measured: &Measured) -> Outcome {
+    let written = write_tensors(path, &[("mask", measured.output.mask.bits())], &metadata(config, measured));
     Target::new("mask-out", path).written(written)
 }
 
 /// `order` is the tokens along the walk; where padding (-1) stands among them, `walk` shows it, position by position. Keys
 /// that are other tokens have a walk of their own.
-pub(super) fn write_output(
-    path: &Path,
-    config: &Config,
-    output: &RainFusionOutput,
-    layout: Layout,
-    dtype: DType,
-) -> Outcome {
+pub(super) fn write_output(path: &Path, config: &Config, measured: &Measured, layout: Layout, dtype: DType) -> Outcome {
+    let output = &measured.output;
     let out = output.out.to_dtype(dtype)?;
     let (out, layout) = match layout {
         Layout::Bsnd => (out.permute(&[0, 2, 1, 3])?, "BSND"),
@@ -105,7 +104,7 @@ pub(super) fn write_output(
             tensors.push(("key_walk", &output.key_order));
         }
     }
-    let mut metadata = metadata(config, output.kept);
+    let mut metadata = metadata(config, measured);
     metadata.push(("layout", layout.to_owned()));
     Target::new("output", path).written(write_tensors(path, &tensors, &metadata))
 }

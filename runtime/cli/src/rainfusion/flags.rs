@@ -10,7 +10,7 @@ use pantile_kernels::{Budget, Order, RainFusion, Sequence};
 use super::order;
 use crate::device::On;
 use crate::failure::{Failure, Outcome, input};
-use crate::options::{Grids, Numbers, count, dtype, number};
+use crate::options::{Grids, Numbers, count, number, operand_dtype};
 use crate::target::{self, Target};
 
 /// Runs RainFusion2.0 block-sparse attention and compares it with dense attention.
@@ -43,7 +43,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "FILE", help_heading = "Input")]
     pub(super) input: Option<PathBuf>,
     /// Frames, rows and columns of the video's tokens, of several with `+` [default: the file's].
-    #[arg(long, value_name = "F,Y,X[+F,Y,X…]", help_heading = "Input")]
+    #[arg(long, value_name = "F,Y,X[+F,Y,X…]", allow_hyphen_values = true, help_heading = "Input")]
     grid: Option<Grids>,
     /// Text tokens beside the video [default: the file's, or 0].
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count, help_heading = "Input")]
@@ -52,7 +52,7 @@ pub(crate) struct Options {
     #[arg(long, help_heading = "Input")]
     text_last: bool,
     /// As --grid, for k and v where they hold other tokens than q [default: the file's, or q's].
-    #[arg(long, value_name = "F,Y,X[+F,Y,X…]", help_heading = "Input")]
+    #[arg(long, value_name = "F,Y,X[+F,Y,X…]", allow_hyphen_values = true, help_heading = "Input")]
     keys_grid: Option<Grids>,
     /// Text tokens in k and v, with --keys-grid [default: the file's, or 0].
     #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = count, help_heading = "Input")]
@@ -61,7 +61,7 @@ pub(crate) struct Options {
     #[arg(long, value_enum, help_heading = "Input")]
     layout: Option<Layout>,
     /// Computes in this dtype [default: the file's].
-    #[arg(long, value_name = "f32|f16|bf16", value_parser = dtype, help_heading = "Input")]
+    #[arg(long, value_name = "f32|f16|bf16", value_parser = operand_dtype, help_heading = "Input")]
     pub(super) dtype: Option<DType>,
 
     /// The walk through the tokens, see below [default: paper].
@@ -244,13 +244,6 @@ impl Options {
             (None, Some(text)) => text.parse().map(Some).map_err(|_| {
                 Failure::Input(format!("argument `{argument}`: the file says `{text}`, which is no number of tokens"))
             }),
-        }
-    }
-
-    pub(super) fn check_dtype(&self) -> Outcome {
-        match self.dtype {
-            None | Some(DType::F32 | DType::F16 | DType::BF16) => Ok(()),
-            Some(other) => input(format!("argument `dtype`: {other} is not one of f32, f16, bf16")),
         }
     }
 

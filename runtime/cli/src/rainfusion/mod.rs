@@ -40,7 +40,6 @@ pub(crate) struct Config {
 pub(crate) fn run(options: &Options) -> Outcome {
     let device = options.on.device()?;
     options.check_targets()?;
-    options.check_dtype()?;
     let (file, source) = open(options)?;
     let layout = options.layout(&file)?;
     let mut config = options.configure(&file)?;
@@ -70,11 +69,11 @@ pub(crate) fn run(options: &Options) -> Outcome {
     let lines = told.lines(device.name());
     let mut written = Vec::new();
     if let Some(path) = &options.output {
-        files::write_output(path, &config, &measured.output, layout, stored.q.dtype())?;
+        files::write_output(path, &config, &measured, layout, stored.q.dtype())?;
         written.push(format!("output   {}", path.display()));
     }
     if let Some(path) = &options.mask_out {
-        files::write_mask(path, &config, &measured.output)?;
+        files::write_mask(path, &config, &measured)?;
         written.push(format!("mask     {}", path.display()));
     }
     if let Some(dir) = &options.report {

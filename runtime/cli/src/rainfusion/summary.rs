@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pantile::Tensor;
-use pantile_kernels::Sequence;
+use pantile_kernels::{Order, Sequence};
 use serde_json::{Value, json};
 
 use super::{Config, Measured, Quality};
@@ -68,7 +68,7 @@ impl Told<'_> {
 
     fn method(&self) -> String {
         let Config { options: config, order } = self.config;
-        let compat = if config.compat { " as in the reference" } else { "" };
+        let compat = if config.compat && config.order == Order::Paper { " as in the reference" } else { "" };
         if self.measured.given_mask {
             return format!("{order} order{compat}, blocks of {}, a given mask", config.block);
         }
