@@ -138,6 +138,34 @@ impl BinaryOp {
         matches!(self, BinaryOp::Eq | BinaryOp::Ne | BinaryOp::Lt | BinaryOp::Le | BinaryOp::Gt | BinaryOp::Ge)
     }
 
+    /// The comparison that holds where this one does not, of numbers (a NaN fails both); `None` for what compares nothing.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "no other op compares")]
+    pub fn negated(self) -> Option<BinaryOp> {
+        use BinaryOp::{Eq, Ge, Gt, Le, Lt, Ne};
+        match self {
+            Lt => Some(Ge),
+            Le => Some(Gt),
+            Gt => Some(Le),
+            Ge => Some(Lt),
+            Eq => Some(Ne),
+            Ne => Some(Eq),
+            _ => None,
+        }
+    }
+
+    /// The comparison that `b` stands in to `a` where `a` stands in this one to `b`; other ops are their own.
+    #[allow(clippy::wildcard_enum_match_arm, reason = "the rest is its own mirror image")]
+    pub fn mirrored(self) -> BinaryOp {
+        use BinaryOp::{Ge, Gt, Le, Lt};
+        match self {
+            Lt => Gt,
+            Gt => Lt,
+            Le => Ge,
+            Ge => Le,
+            other => other,
+        }
+    }
+
     /// Whether `a op b == b op a`.
     pub fn is_commutative(self) -> bool {
         use BinaryOp::{Add, And, Div, Eq, Ge, Gt, Le, Lt, Max, Min, Mul, Ne, Or, Rem, Shl, Shr, Sub, Xor};

@@ -368,7 +368,7 @@ fn compare(case: &Case, op: BinaryOp, dtype: DType, a: Fact, b: Fact) -> Fact {
             }
         }
         (Is::Carried(k), Is::Constant(c)) if case.is_apart(k, c) => beside(op, dtype, c),
-        (Is::Constant(c), Is::Carried(k)) if case.is_apart(k, c) => beside(mirrored(op), dtype, c),
+        (Is::Constant(c), Is::Carried(k)) if case.is_apart(k, c) => beside(op.mirrored(), dtype, c),
         (Is::Constant(_) | Is::Carried(_) | Is::Anything, _) => None,
     };
     // A NaN compares as unequal and nothing else.
@@ -398,16 +398,5 @@ fn beside(op: BinaryOp, dtype: DType, c: Scalar) -> Option<bool> {
         Gt | Ge if above || below => Some(above),
         Lt | Le if above || below => Some(below),
         _ => None,
-    }
-}
-
-#[allow(clippy::wildcard_enum_match_arm, reason = "the rest is its own mirror image")]
-fn mirrored(op: BinaryOp) -> BinaryOp {
-    match op {
-        BinaryOp::Lt => BinaryOp::Gt,
-        BinaryOp::Gt => BinaryOp::Lt,
-        BinaryOp::Le => BinaryOp::Ge,
-        BinaryOp::Ge => BinaryOp::Le,
-        other => other,
     }
 }

@@ -29,21 +29,13 @@ pub(super) struct Interval {
 /// of such (`!=`), or too large to tell.
 #[allow(clippy::wildcard_enum_match_arm, reason = "no other op compares")]
 pub(super) fn at_most_zero(func: &Func, defs: &Defs, v: Value, holds: bool) -> Option<Vec<Linear>> {
-    use BinaryOp::{Eq, Ge, Gt, Le, Lt, Ne};
+    use BinaryOp::{Eq, Ge, Gt, Le, Lt};
     let (Op::Binary(op), args) = defs.get(v)? else { return None };
     let is_i64 = |v: &Value| func.ty(*v).dtype() == DType::I64;
     if !op.is_comparison() || !args.iter().all(is_i64) {
         return None;
     }
-    let op = match (op, holds) {
-        (op, true) => *op,
-        (Lt, false) => Ge,
-        (Le, false) => Gt,
-        (Gt, false) => Le,
-        (Ge, false) => Lt,
-        (Ne, false) => Eq,
-        (_, false) => return None,
-    };
+    let op = if holds { *op } else { op.negated()? };
     let (a, b) = (args[0], args[1]);
     match op {
         Lt => below(func, defs, a, b, 1),

@@ -165,7 +165,7 @@ impl Shorten<'_> {
     fn ranges_meet(&mut self, cx: &mut Asked, (value, kept): (Value, bool)) -> Option<Value> {
         use BinaryOp::{And, Eq, Ge, Gt, Le, Lt};
         let (Op::Binary(op), sides) = self.defs.get(value)? else { return None };
-        let op = if kept { *op } else { negated(*op)? };
+        let op = if kept { *op } else { op.negated()? };
         let (a, b) = (sides[0], sides[1]);
         let (rows, columns) = (self.func.ty(a).clone(), self.func.ty(b).clone());
         let outer = !rows.dims().iter().any(|d| columns.dims().contains(d));
@@ -279,20 +279,6 @@ fn push(func: &mut Func, made: &mut Vec<Inst>, from: &Inst, op: Op, args: &[Valu
     let result = func.new_value(ty);
     made.push(Inst { op, args: args.to_vec(), results: vec![result], regions: Vec::new(), span: from.span });
     Some(result)
-}
-
-#[allow(clippy::wildcard_enum_match_arm, reason = "only comparisons have a negation that is one")]
-fn negated(op: BinaryOp) -> Option<BinaryOp> {
-    use BinaryOp::{Eq, Ge, Gt, Le, Lt, Ne};
-    match op {
-        Lt => Some(Ge),
-        Le => Some(Gt),
-        Gt => Some(Le),
-        Ge => Some(Lt),
-        Eq => Some(Ne),
-        Ne => Some(Eq),
-        _ => None,
-    }
 }
 
 /// Whether an op costs a few instructions a lane.

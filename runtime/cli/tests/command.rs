@@ -320,7 +320,7 @@ fn speed_is_measured_and_written() {
     let scratch = Inputs::new();
     let file = scratch.path("ratios.json");
     let said = done(&["bench", "cpu", "--only", "compile", "--rounds", "1", "--json", &file]);
-    assert!(said.contains("text to callable") && said.contains("1 figures"), "{said}");
+    assert!(said.contains("text to callable") && said.contains("figures: 1"), "{said}");
     let written: serde_json::Value = serde_json::from_slice(&fs::read(&file).expect("a file")).expect("JSON");
     assert!(written["figures"][0]["ratio"].as_f64().is_some_and(|x| x > 0.0), "{written}");
     refused(&["bench", "cpu", "--torch", "/no/such/python"], 2, &["--torch", "does not start"]);

@@ -85,7 +85,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
     }
     let missed = rows.iter().filter(|row| met(row) == Some(false)).count();
     let open = rows.iter().filter(|row| met(row).is_none()).count();
-    screen::line(&format!("\n{} figures: {missed} miss their target, {open} could not be measured", rows.len()));
+    screen::line(&format!("\nfigures: {}; {missed} miss their target, {open} could not be measured", rows.len()));
     match &options.json {
         Some(path) => write_json(path, &rows, threads, version.as_deref()),
         None => Ok(()),

@@ -36,7 +36,11 @@ pub(super) fn parse(text: &str, file: Option<&Path>, config: &RainFusion, device
     };
     let of = |module: &Module| Ok(Named { order: written(module, name, args, config, device)?, name: text.to_owned() });
     if let Some(file) = file {
-        return of(&Module::from_file(file).map_err(in_file)?);
+        let named = of(&Module::from_file(file).map_err(in_file)?)?;
+        // A file's order may be called as the operator's own is; masks made along one do not serve along the other.
+        let Order::Table(table) = &named.order else { return Ok(named) };
+        let name = format!("{text} of a file, {:016x}", digest(table));
+        return Ok(Named { name, ..named });
     }
     if let Some(order) = own(text)? {
         return Ok(Named { name: order.to_string(), order });
@@ -49,8 +53,14 @@ pub(super) fn parse(text: &str, file: Option<&Path>, config: &RainFusion, device
     }
     input(format!(
         "argument `order`: no order `{name}`; there are paper, mindie, windows-FxYxX, padded-FxYxX, raster, zigzag, morton \
-         and hilbert, and `--order-file FILE.tile` adds those of a source file"
+         and hilbert, and `--order-file FILE.tile` names those of a source file instead"
     ))
+}
+
+/// FNV-1a of a walk, the same on every machine.
+fn digest(walk: &[i32]) -> u64 {
+    let bytes = walk.iter().flat_map(|t| t.to_le_bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, b| (hash ^ u64::from(b)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 /// Errors in the source are shown as such; any other names the option.
