@@ -210,6 +210,13 @@ fn a_mask_that_was_written_serves_again() {
     case(&inputs.path("missing"), &[], &["`mask-in`", "cannot be read"]);
     case(&file, &[], &["`mask-in`", "no tensor `mask`"]);
     case(&mask, &["--order", "raster"], &["`mask-in`", "order paper", "--order"]);
+    // A file's order is not the operator's own of the same name.
+    let (source, along) = (inputs.path("own.tile"), inputs.path("along.safetensors"));
+    fs::write(&source, "order paper(p in N, N: int) -> int { p }").expect("a file");
+    let own = ["--order-file", &source, "--order", "paper"];
+    done(&[&["rainfusion", "--input", &file, "--block", "16", "--mask-out", &along][..], &own].concat());
+    case(&along, &[], &["`mask-in`", "order paper of a file"]);
+    done(&[&["rainfusion", "--input", &file, "--block", "16", "--mask-in", &along][..], &own].concat());
     case(&mask, &["--first-apart"], &["`mask-in`", "first-apart false"]);
     case(&mask, &["--block", "32"], &["`mask-in`", "block 16"]);
     case(&mask, &["--grid", "1,8,24"], &["`mask-in`", "grid 3,8,8"]);
