@@ -75,3 +75,37 @@ fn masks_are_what_they_say() {
         });
     }
 }
+
+/// A loop over a mask's row has as many rounds as the row keeps blocks: each round adds what it was to a sum.
+#[test]
+fn a_row_is_visited_as_often_as_it_keeps() {
+    let text = "
+kernel rounds<P: int = 16>(keep: mask[N by P, M by P], x: tensor<f32>[N], y: tensor<f32>[M])
+    -> (count: tensor<i64>[N by P], tokens: tensor<f32>[N])
+grid (i in N by P) {
+    let mut rounds = 0;
+    let mut sum = x[i];
+    for j in M by P where keep[i, j] {
+        rounds += 1;
+        sum += sum(y[j], over j);
+    }
+    count[index(i)] = rounds;
+    tokens[i] = sum;
+}
+";
+    let module = pantile::Module::from_text("rounds.tile", text).expect("a module");
+    let (n, m) = (100, 150);
+    let (rows, columns): (usize, usize) = (7, 10);
+    let bits: Vec<bool> = (0..rows * columns).map(|b| b % 7 < b / columns).collect();
+    let keep = Mask::from_bools(&[rows, columns], &bits).expect("a mask");
+    let (x, y) = (noise(1, &[n]), Tensor::from_slice(&[m], &vec![1.0f32; m]).expect("a tensor"));
+    for device in [Device::cpu(), Device::interp()] {
+        let out = module.kernel("rounds").expect("a kernel").on(&device).call((&keep, &x, &y)).expect("a launch");
+        let counts = out.tensor("count").and_then(|t| t.to_vec::<i64>()).expect("counts");
+        assert!(counts.iter().zip(keep.counts()).all(|(a, b)| *a == i64::from(*b)), "{counts:?}");
+        let sums = out.tensor("tokens").and_then(|t| t.to_f32()).expect("sums");
+        let first =
+            (0..columns).filter(|c| bits[6 * columns + c]).map(|c| if c == 9 { 6.0 } else { 16.0 }).sum::<f32>();
+        assert!((sums[96] - x.to_f32().expect("f32")[96] - first).abs() < 1e-3, "{}", sums[96]);
+    }
+}
