@@ -192,9 +192,19 @@ impl<'f> Walk<'_, 'f> {
         self.cx.fill(&self.found, v, dim)
     }
 
-    fn set(&mut self, v: Value, dim: DimId, fill: Fill) {
-        let fill = self.forced.get(&(v, dim)).map_or(fill, |x| Fill::Is(*x));
-        self.found.fills.insert((v, dim), fill);
+    fn set(&mut self, v: Value, dim: DimId, own: Fill) {
+        let mut held = own;
+        for ((_, along), x) in self.forced.iter().filter(|((forced, _), _)| *forced == v) {
+            held = if *along == dim {
+                Fill::Is(*x)
+            } else {
+                // A select along another dim: this one's padding holds the constant in rows that are padding there.
+                let args = [Fill::Uniform, held, Fill::All(*x)];
+                let facts = Facts { never_empty: self.cx.never_empty(dim), exact: true, bounded: false };
+                fill(&Op::Select, dim, self.cx.func.ty(v).dtype(), &args, &facts)
+            };
+        }
+        self.found.fills.insert((v, dim), held);
     }
 
     fn padded_dims(&self, v: Value) -> Vec<DimId> {
