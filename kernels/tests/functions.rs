@@ -1,22 +1,14 @@
 //! The typed functions: on the CPU as on the interpreter at sizes that fill no block, and as the formulas say.
 
+#[allow(dead_code, reason = "this test needs a part of it")]
+mod support;
+
 use pantile::{DType, Device, Mask, Result, Tensor};
 use pantile_kernels::{
     Budget, Order, Protection, RainFusion, attention, attention_causal, attention_dense, compare, layer_norm, matmul,
     rainfusion, rms_norm, softmax, vector_add,
 };
-
-fn noise(seed: u64, shape: &[usize]) -> Tensor {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
-    };
-    let data: Vec<f32> = (0..shape.iter().product()).map(|_| next()).collect();
-    Tensor::from_slice(shape, &data).expect("a tensor")
-}
+use support::noise;
 
 /// Both devices must agree.
 fn agree(what: &str, tolerance: f64, run: impl Fn(&Device) -> Result<Tensor>) -> Tensor {

@@ -1,22 +1,15 @@
 //! Attention under element masks against the definition: all pairs, those that the mask rules out left aside. On every
 //! device, at sizes around blocks, with more and fewer keys than queries. Not about speed.
 
+#[allow(dead_code, reason = "this test needs a part of it")]
+mod support;
+
 use pantile::{Device, Mask, Result, Tensor};
 use pantile_kernels::{attention_causal, attention_documents, attention_window, module};
+use support::{far, noise};
 
 const D: usize = 16;
 const SCALE: f32 = 0.25;
-
-/// Numbers that look random and are the same on every run.
-fn noise(seed: u64, shape: &[usize]) -> Tensor {
-    let mut x = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let mut next = || {
-        x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (x >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    };
-    let values: Vec<f32> = (0..shape.iter().product()).map(|_| next()).collect();
-    Tensor::from_slice(shape, &values).expect("a tensor")
-}
 
 /// One head of softmax attention over the pairs of which `keep` holds; nothing kept gives zeros.
 fn reference(q: &Tensor, k: &Tensor, v: &Tensor, keep: impl Fn(usize, usize) -> bool) -> Vec<f64> {
@@ -37,9 +30,8 @@ fn reference(q: &Tensor, k: &Tensor, v: &Tensor, keep: impl Fn(usize, usize) -> 
 
 fn agree(what: &str, expected: &[f64], compute: impl Fn(&Device) -> Result<Tensor>) {
     for device in [Device::cpu(), Device::interp()] {
-        let got = compute(&device).unwrap_or_else(|e| panic!("{what}: {e}")).to_f32().expect("f32");
-        let worst = got.iter().zip(expected).map(|(a, b)| (f64::from(*a) - b).abs());
-        let worst = worst.fold(0.0, |w: f64, x| if x.is_nan() { f64::INFINITY } else { w.max(x) });
+        let got = compute(&device).unwrap_or_else(|e| panic!("{what}: {e}"));
+        let worst = far(&got, expected);
         assert!(worst < 1e-5, "{what}: off by {worst}");
     }
 }
