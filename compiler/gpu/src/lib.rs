@@ -1,0 +1,7 @@
+//! The GPU back end: Tile IR → what each thread does ([`simt`]) → LLVM IR → PTX. It knows no driver and no tensors'
+//! owners, which is the runtime's business, and needs neither a GPU nor a toolkit.
+
+pub mod simt;
+mod target;
+
+pub use target::Target;
