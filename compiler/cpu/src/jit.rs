@@ -23,7 +23,8 @@ pub struct Jit {
     pieces: HashMap<String, FuncId>,
     clif: Option<String>,
     bytes: usize,
-    disassembly: Option<Vec<(String, String)>>,
+    #[cfg(test)]
+    functions: Vec<(String, Vec<u8>)>,
     spent: Duration,
 }
 
@@ -44,19 +45,10 @@ impl Jit {
             pieces: HashMap::new(),
             clif: keep_clif.then(String::new),
             bytes: 0,
-            disassembly: None,
+            #[cfg(test)]
+            functions: Vec::new(),
             spent: Duration::ZERO,
         })
-    }
-
-    /// Also keeps the machine code of each function as text, for tests that look at it.
-    pub fn keep_disassembly(&mut self) {
-        self.disassembly = Some(Vec::new());
-    }
-
-    /// Name and machine code of each function so far, if kept.
-    pub fn disassembly(&self) -> &[(String, String)] {
-        self.disassembly.as_deref().unwrap_or_default()
     }
 
     /// The instructions that pieces may use beyond Cranelift's.
@@ -123,6 +115,8 @@ impl Jit {
             text.push_str(&format!("; {name}: {} bytes of {} code, not Cranelift's\n\n", bytes.len(), self.features));
         }
         self.bytes += bytes.len();
+        #[cfg(test)]
+        self.functions.push((name.to_owned(), bytes));
         self.pieces.insert(name.to_owned(), id);
         self.spent += started.elapsed();
         Ok(id)
@@ -148,15 +142,13 @@ impl Jit {
         }
         let id = self.declare(name, &func.signature)?;
         let mut context = Context::for_function(func);
-        context.set_disasm(self.disassembly.is_some());
         self.module
             .define_function_with_control_plane(id, &mut context, &mut ControlPlane::default())
             .map_err(|why| refused(name, &why))?;
         if let Some(code) = context.compiled_code() {
             self.bytes += code.code_buffer().len();
-            if let (Some(kept), Some(text)) = (&mut self.disassembly, &code.vcode) {
-                kept.push((name.to_owned(), text.clone()));
-            }
+            #[cfg(test)]
+            self.functions.push((name.to_owned(), code.code_buffer().to_vec()));
         }
         self.spent += started.elapsed();
         Ok(id)
@@ -170,7 +162,13 @@ impl Jit {
         self.module
             .finalize_definitions()
             .map_err(|why| Limit::new(format!("no executable memory for the kernel: {why:?}")))?;
-        Ok(Code { bytes: self.bytes, clif: self.clif, module: Some(Mutex::new(self.module)) })
+        Ok(Code {
+            bytes: self.bytes,
+            clif: self.clif,
+            #[cfg(test)]
+            functions: self.functions,
+            module: Some(Mutex::new(self.module)),
+        })
     }
 }
 
@@ -180,6 +178,9 @@ pub struct Code {
     pub bytes: usize,
     /// The text of all functions, if it was kept.
     pub clif: Option<String>,
+    /// Name and machine code of each function, before calls in it know where they lead.
+    #[cfg(test)]
+    pub(crate) functions: Vec<(String, Vec<u8>)>,
     module: Option<Mutex<JITModule>>,
 }
 

@@ -41,3 +41,5 @@ impl Limit {
 
 #[cfg(test)]
 mod lanes_tests;
+#[cfg(test)]
+mod shape;

@@ -155,30 +155,37 @@ fn transpose_rows(e: &mut Emit<'_>, pack: Pack, args: &PackArgs) {
         })
         .collect();
     let into = column_address(e, args, groups.index);
-    let zero = e.int(0);
-    let main = e.open(zero, whole, &[&from[..], &[into]].concat());
-    let to = main.carried[TOGETHER];
+    // The first row's address counts the trips: a register less.
+    let ends = [whole, args.columns].map(|columns| {
+        let bytes = e.ins().imul_imm_s(columns, bytes);
+        e.ins().iadd(from[0], bytes)
+    });
+    let main = e.open(from[0], ends[0], &[&from[1..], &[into]].concat());
+    let at = [&[main.index], &main.carried[..]].concat();
+    let to = at[TOGETHER];
     for first in (0..TOGETHER).step_by(4) {
-        let rows = [0, 1, 2, 3].map(|n| load_f32(e, pack, Width::Four, main.carried[first + n], 0));
+        let rows = [0, 1, 2, 3].map(|n| load_f32(e, pack, Width::Four, at[first + n], 0));
         for (n, column) in (0..).zip(transpose(e, rows)) {
             e.ins().store(ACCESS, column, to, 64 * n + 4 * first as i32);
         }
     }
     let next = step(e, &main.carried, 4, bytes);
-    let end = e.close(main, 4, &next);
-    let rest = e.open(whole, args.columns, &end);
-    for n in 0..TOGETHER {
-        let x = load_f32(e, pack, Width::One, rest.carried[n], 0);
-        e.ins().store(ACCESS, x, rest.carried[TOGETHER], 4 * n as i32);
+    let end = e.close(main, 4 * bytes, &next);
+    let rest = e.open(ends[0], ends[1], &end);
+    let at = [&[rest.index], &rest.carried[..]].concat();
+    for (n, from) in (0..).zip(&at[..TOGETHER]) {
+        let x = load_f32(e, pack, Width::One, *from, 0);
+        e.ins().store(ACCESS, x, at[TOGETHER], 4 * n);
     }
     let next = step(e, &rest.carried, 1, bytes);
-    e.close(rest, 1, &next);
+    e.close(rest, bytes, &next);
     e.close(groups, TOGETHER as i64, &[]);
 }
 
+/// On by `by` columns, in all rows but the first and in the panel.
 fn step(e: &mut Emit<'_>, carried: &[Value], by: i64, bytes: i64) -> Vec<Value> {
-    let mut next: Vec<Value> = carried[..TOGETHER].iter().map(|at| e.ins().iadd_imm_s(*at, by * bytes)).collect();
-    next.push(e.ins().iadd_imm_s(carried[TOGETHER], 4 * PANEL * by));
+    let mut next: Vec<Value> = carried[..TOGETHER - 1].iter().map(|at| e.ins().iadd_imm_s(*at, by * bytes)).collect();
+    next.push(e.ins().iadd_imm_s(carried[TOGETHER - 1], 4 * PANEL * by));
     next
 }
 

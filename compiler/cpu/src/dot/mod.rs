@@ -92,6 +92,12 @@ pub fn piece(jit: &mut Jit, init: Init) -> Result<FuncId, Limit> {
     }
 }
 
+/// The code of the wide function for one kind of start, for tests that look at it on machines that cannot run it.
+#[cfg(test)]
+pub(crate) fn assembled(features: crate::Features, init: Init) -> Option<Result<Vec<u8>, Limit>> {
+    wide::Shape::of(features).map(|shape| wide::assemble(shape, init))
+}
+
 /// Calls it.
 pub fn call(e: &mut Emit<'_>, function: FuncRef, dot: &Dot) {
     let args = [dot.a, dot.a_row, dot.b, dot.c, dot.c_row, dot.scale, dot.m, dot.n, dot.k];

@@ -1,5 +1,5 @@
-//! The outlined dot and its packing, compiled and run, against plain sums in f64; and a look at the machine code of the
-//! inner loop. Timing is `examples/dot_peak.rs`'s business.
+//! The outlined dot and its packing, compiled and run, against plain sums in f64. What the code looks like is
+//! `shape/tests.rs`'s business, and timing `examples/dot_peak.rs`'s.
 
 use cranelift_codegen::ir::{Function, types};
 use cranelift_frontend::FunctionBuilderContext;
@@ -160,20 +160,5 @@ fn packing_converts_every_number() {
             let entry = compile(Init::Zero, pack, Features::host());
             run(&entry, &Case { init: Init::Zero, pack, m: 3, n: 21, k: 10 });
         }
-    }
-}
-
-/// What keeps the dot at the speed of the multiply-adders: nothing of the inner loop lives on the stack.
-#[test]
-fn inner_loop_stays_in_registers() {
-    for init in [Init::Zero, Init::Accumulate, Init::Scaled] {
-        let mut jit = Jit::new(false, Features::Baseline).expect("the host is supported");
-        jit.keep_disassembly();
-        dot::piece(&mut jit, init).expect("accepted by Cranelift");
-        let (_, text) = &jit.disassembly()[0];
-        let inner = text.split("\nblock").max_by_key(|block| block.matches("vfmadd").count()).expect("a block");
-        assert_eq!(inner.matches("vfmadd").count(), 32, "{text}");
-        let stack = inner.lines().filter(|line| line.contains("rsp") || line.contains("rbp")).count();
-        assert_eq!(stack, 0, "{inner}");
     }
 }

@@ -51,17 +51,6 @@ pub(crate) fn assemble(features: Features, body: &Body) -> Result<Option<Vec<u8>
     Ok(None)
 }
 
-/// The instructions of the function, for tests that look at them.
-#[cfg(test)]
-pub(crate) fn instructions(features: Features, body: &Body) -> Option<Vec<Instruction>> {
-    let width = Width::of(features)?;
-    (0..=body.uniform.len()).rev().find_map(|held| {
-        let mut writer = Writer::new(width, body, held).ok()?;
-        writer.function().ok()?;
-        Some(writer.asm.instructions().to_vec())
-    })
-}
-
 /// Why writing stopped.
 enum Stop {
     /// There are too few.
