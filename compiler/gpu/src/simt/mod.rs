@@ -93,15 +93,15 @@ pub enum Binary {
     Sub,
     /// Integers wrap.
     Mul,
-    /// The upper half of the unsigned product (I32).
+    /// The upper half of the unsigned product (integers).
     MulHigh,
     /// Correctly rounded (floats); signed, towards zero (integers; the divisor is not 0).
     Div,
     /// Unsigned (integers; the divisor is not 0).
     UDiv,
-    /// Of the signed division (integers); of floats as C's `fmod`.
+    /// Of the signed division (integers; the divisor is not 0).
     Rem,
-    /// Of the unsigned division.
+    /// Of the unsigned division (integers; the divisor is not 0).
     URem,
     /// The smaller; signed, of integers; a NaN if either is one.
     Min,
