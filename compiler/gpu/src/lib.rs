@@ -3,5 +3,7 @@
 
 pub mod simt;
 mod target;
+mod tensor_map;
 
 pub use target::Target;
+pub use tensor_map::{Swizzle, TensorMap};
