@@ -110,10 +110,38 @@ pub fn optimise_with(func: &mut Func, options: &Options, after: &mut dyn FnMut(&
         }
     }
     report.bug = check(func, "input", options);
-    let padded = if options.lanes == Lanes::Valid { &[] } else { FIXED_TILES };
-    for pass in SEQUENCE.iter().chain(padded).filter(|p| !options.disable.iter().any(|name| name == p.name)) {
+    run(SEQUENCE, func, options, after, &mut report);
+    if options.lanes != Lanes::Valid {
+        run_fixed(func, options, after, &mut report);
+    }
+    report
+}
+
+/// What [`optimise`] leaves made ready for a target with fixed tiles: [`FIXED_TILES`] alone.
+pub fn fix_tiles(func: &mut Func, options: &Options) -> Report {
+    let mut report = Report { bug: check(func, "input", options), ..Report::default() };
+    run_fixed(func, options, &mut |_, _| {}, &mut report);
+    report
+}
+
+fn run_fixed(func: &mut Func, options: &Options, after: &mut dyn FnMut(&'static str, &Func), report: &mut Report) {
+    run(FIXED_TILES, func, options, after, report);
+    if report.bug.is_none() && !options.disable.iter().any(|name| name == PAD.name) {
+        report.bug = padding_is_seen(func, options);
+    }
+}
+
+/// Runs passes until one leaves a broken function.
+fn run(
+    passes: &[Pass],
+    func: &mut Func,
+    options: &Options,
+    after: &mut dyn FnMut(&'static str, &Func),
+    report: &mut Report,
+) {
+    for pass in passes.iter().filter(|p| !options.disable.iter().any(|name| name == p.name)) {
         if report.bug.is_some() {
-            break;
+            return;
         }
         let start = Instant::now();
         let changed = (pass.run)(func, &PassCx { lanes: options.lanes }) == Changed::Yes;
@@ -125,10 +153,6 @@ pub fn optimise_with(func: &mut Func, options: &Options, after: &mut dyn FnMut(&
             after(pass.name, func);
         }
     }
-    if report.bug.is_none() && !options.disable.iter().any(|name| name == PAD.name) {
-        report.bug = padding_is_seen(func, options);
-    }
-    report
 }
 
 /// After all passes, no use sees padding of the target's tiles.

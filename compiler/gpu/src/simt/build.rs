@@ -288,17 +288,51 @@ impl Builder {
         self.emit(Op::Barrier { id: 0, threads: None }, &[], &[]);
     }
 
-    /// One of two regions; each gives what it yields.
+    /// Opens a region that sees these values; what follows goes into it until [`Builder::close`].
+    pub fn open(&mut self, args: Vec<Value>) {
+        self.open.push(Region { args, ..Region::default() });
+    }
+
+    /// Opens a region that sees new values of these types.
+    pub fn open_with(&mut self, types: &[Ty]) -> Vec<Value> {
+        let args: Vec<Value> = types.iter().map(|ty| self.value(*ty)).collect();
+        self.open(args.clone());
+        args
+    }
+
+    /// Closes the innermost open region with what it yields.
+    pub fn close(&mut self, yields: Vec<Value>) -> Region {
+        let mut region = self.open.pop().unwrap_or_default();
+        region.yields = yields;
+        region
+    }
+
+    /// One of two regions; gives what it yields.
+    pub fn choose(&mut self, condition: Value, then: Region, other: Region) -> Vec<Value> {
+        let types: Vec<Ty> = then.yields.iter().map(|v| self.ty(*v)).collect();
+        self.nested(Op::If, vec![condition], vec![then, other], &types)
+    }
+
+    /// A loop of a region that says whether to go on and one that is gone through: see [`Op::Loop`].
+    pub fn looped(&mut self, inits: Vec<Value>, test: Region, body: Region) -> Vec<Value> {
+        let types: Vec<Ty> = inits.iter().map(|v| self.ty(*v)).collect();
+        self.nested(Op::Loop, inits, vec![test, body], &types)
+    }
+
+    /// One of two pieces of code; gives what it yields.
     pub fn branch(
         &mut self,
         condition: Value,
         then: impl FnOnce(&mut Self) -> Vec<Value>,
         other: impl FnOnce(&mut Self) -> Vec<Value>,
     ) -> Vec<Value> {
-        let then = self.region(Vec::new(), |b, _| then(b));
-        let other = self.region(Vec::new(), |b, _| other(b));
-        let types: Vec<Ty> = then.yields.iter().map(|v| self.ty(*v)).collect();
-        self.nested(Op::If, vec![condition], vec![then, other], &types)
+        self.open(Vec::new());
+        let yields = then(self);
+        let then = self.close(yields);
+        self.open(Vec::new());
+        let yields = other(self);
+        let other = self.close(yields);
+        self.choose(condition, then, other)
     }
 
     /// Does something where a predicate holds.
@@ -307,11 +341,10 @@ impl Builder {
             Some(0) => {}
             Some(_) => then(self),
             None => {
-                let done = |b: &mut Self| {
-                    then(b);
-                    Vec::new()
-                };
-                self.branch(condition, done, |_| Vec::new());
+                self.open(Vec::new());
+                then(self);
+                let then = self.close(Vec::new());
+                self.choose(condition, then, Region::default());
             }
         }
     }
@@ -324,11 +357,13 @@ impl Builder {
         body: impl FnOnce(&mut Self, &[Value]) -> Vec<Value>,
     ) -> Vec<Value> {
         let types: Vec<Ty> = inits.iter().map(|v| self.ty(*v)).collect();
-        let args: Vec<Value> = types.iter().map(|ty| self.value(*ty)).collect();
-        let test = self.region(args, |b, args| vec![condition(b, args)]);
-        let args: Vec<Value> = types.iter().map(|ty| self.value(*ty)).collect();
-        let body = self.region(args, body);
-        self.nested(Op::Loop, inits.to_vec(), vec![test, body], &types)
+        let args = self.open_with(&types);
+        let goes_on = condition(self, &args);
+        let test = self.close(vec![goes_on]);
+        let args = self.open_with(&types);
+        let next = body(self, &args);
+        let body = self.close(next);
+        self.looped(inits.to_vec(), test, body)
     }
 
     /// `for n in 0..count` with I32 numbers and values carried.
@@ -350,14 +385,6 @@ impl Builder {
             },
         );
         ends[1..].to_vec()
-    }
-
-    fn region(&mut self, args: Vec<Value>, fill: impl FnOnce(&mut Self, &[Value]) -> Vec<Value>) -> Region {
-        self.open.push(Region { args: args.clone(), ..Region::default() });
-        let yields = fill(self, &args);
-        let mut region = self.open.pop().unwrap_or_default();
-        region.yields = yields;
-        region
     }
 
     fn nested(&mut self, op: Op, args: Vec<Value>, regions: Vec<Region>, types: &[Ty]) -> Vec<Value> {
