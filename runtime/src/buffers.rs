@@ -5,7 +5,7 @@ use pantile_compiler::{BufferKind, Call, Plan, PlanArg, Role};
 use pantile_ir::{DType, Func};
 
 use crate::launch::{Operand, Output, sizes};
-use crate::storage::Storage;
+use crate::storage::{Home, Storage};
 use crate::{Arg, Error, Mask, Result, Tensor};
 
 /// What a run allocated for outputs and temporaries.
@@ -76,6 +76,7 @@ pub(crate) struct Buffers<'a> {
     plan: &'a Plan,
     ends: &'a Ends,
     args: &'a [Arg<'a>],
+    home: Home<'a>,
     /// What the run allocated, one a buffer; inputs stay with the caller.
     own: Vec<Option<Output>>,
     places: Vec<Place>,
@@ -83,11 +84,11 @@ pub(crate) struct Buffers<'a> {
 }
 
 impl<'a> Buffers<'a> {
-    /// Nothing is allocated yet.
-    pub(crate) fn new(plan: &'a Plan, ends: &'a Ends, args: &'a [Arg<'a>]) -> Self {
+    /// Nothing is allocated yet. What will be lies in `home`.
+    pub(crate) fn new(plan: &'a Plan, ends: &'a Ends, args: &'a [Arg<'a>], home: Home<'a>) -> Self {
         let own = plan.buffers.iter().map(|_| None).collect();
         let places = plan.places.iter().map(|_| Place::Untouched).collect();
-        Self { plan, ends, args, own, places, usage: Usage::default() }
+        Self { plan, ends, args, home, own, places, usage: Usage::default() }
     }
 
     fn allocate(&mut self, buffer: usize) -> Result<()> {
@@ -103,8 +104,8 @@ impl<'a> Buffers<'a> {
 
     fn output(&mut self, what: &BufferKind) -> Result<Output> {
         let made = match what {
-            BufferKind::Tensor { dtype, shape } => Output::Tensor(Tensor::zeros(*dtype, &sizes(shape)?)?),
-            BufferKind::Mask { shape } => Output::Mask(Mask::empty(&sizes(shape)?)?),
+            BufferKind::Tensor { dtype, shape } => Output::Tensor(Tensor::zeros_in(self.home, *dtype, &sizes(shape)?)?),
+            BufferKind::Mask { shape } => Output::Mask(Mask::empty_in(self.home, &sizes(shape)?)?),
         };
         what.parts().into_iter().for_each(|bytes| self.usage.allocated(bytes));
         Ok(made)
@@ -128,23 +129,21 @@ impl<'a> Buffers<'a> {
         let size = self.plan.places[place];
         match std::mem::replace(&mut self.places[place], Place::Away) {
             Place::Idle(mut storage) => {
-                let used = usize::try_from(bytes).ok().and_then(|n| storage.bytes_mut().get_mut(..n));
-                let used = used.ok_or_else(|| Error::launch(&self.plan.name, "a place is too small"))?;
+                let small = || Error::launch(&self.plan.name, "a place is too small");
+                let used = usize::try_from(bytes).ok().filter(|n| *n <= storage.len()).ok_or_else(small)?;
                 let bools = matches!(what, BufferKind::Tensor { dtype: DType::Bool, .. });
                 if !whole || bools {
-                    used.fill(0);
+                    storage.fill(0, used)?;
                 } else if cfg!(debug_assertions) {
                     // Whoever reads what was not written shall see it.
-                    used.fill(0xA5);
+                    storage.fill(0xA5, used)?;
                 }
                 Ok(storage)
             }
             Place::Untouched | Place::Away => {
-                let memory = || Error::Memory {
-                    what: format!("a buffer of `{}`", self.plan.name),
-                    bytes: usize::try_from(size).unwrap_or(usize::MAX),
-                };
-                let storage = usize::try_from(size).ok().and_then(Storage::zeroed).ok_or_else(memory)?;
+                let what = || format!("a buffer of `{}`", self.plan.name);
+                let bytes = usize::try_from(size).map_err(|_| Error::Memory { what: what(), bytes: usize::MAX })?;
+                let storage = Storage::zeroed(self.home, bytes, what)?;
                 self.usage.allocated(size);
                 Ok(storage)
             }

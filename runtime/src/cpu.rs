@@ -13,7 +13,7 @@ use pantile_diag::SourceMap;
 use crate::device::{Progress, ProgressHook};
 use crate::executable::{Executable, line};
 use crate::launch::{Call, Operand, grid_sizes, instance};
-use crate::storage::Storage;
+use crate::storage::Host;
 use crate::{Device, Error, Result};
 
 /// Most cells that a worker takes at once.
@@ -47,7 +47,7 @@ pub(crate) fn threads() -> usize {
 
 thread_local! {
     /// A worker's arena; it grows to what the largest kernel needed.
-    static ARENA: RefCell<Option<Storage>> = const { RefCell::new(None) };
+    static ARENA: RefCell<Option<Host>> = const { RefCell::new(None) };
 }
 
 /// Runs all instances of the calls of a launch: one queue holds the cells of all their grids.
@@ -125,23 +125,24 @@ fn argument(operand: &mut Operand<'_>) -> Result<Arg> {
             pantile_ir::eval::encode(*dtype, *value, &mut bytes[..dtype.bytes()]);
             Ok(Arg::Scalar(u64::from_le_bytes(bytes)))
         }
-        Operand::In(tensor) => Ok(Arg::Tensor { data: tensor.pointer(), strides: tensor.strides().to_vec() }),
+        Operand::In(tensor) => Ok(Arg::Tensor { data: tensor.pointer()?, strides: tensor.strides().to_vec() }),
         Operand::Out(tensor) => {
             tensor.unshared("an output")?;
-            Ok(Arg::Tensor { data: tensor.pointer(), strides: tensor.strides().to_vec() })
+            Ok(Arg::Tensor { data: tensor.pointer()?, strides: tensor.strides().to_vec() })
         }
-        Operand::Mask(mask) => Ok(mask_argument(mask)),
+        Operand::Mask(mask) => mask_argument(mask),
         Operand::MaskOut(mask) => {
             mask.bits.unshared("an output mask")?;
             mask.count.unshared("an output mask")?;
             mask.list.unshared("an output mask")?;
-            Ok(mask_argument(mask))
+            mask_argument(mask)
         }
     }
 }
 
-fn mask_argument(mask: &crate::Mask) -> Arg {
-    Arg::Mask { bits: mask.bits.pointer(), count: mask.count.pointer().cast(), list: mask.list.pointer().cast() }
+fn mask_argument(mask: &crate::Mask) -> Result<Arg> {
+    let (bits, count, list) = (mask.bits.pointer()?, mask.count.pointer()?.cast(), mask.list.pointer()?.cast());
+    Ok(Arg::Mask { bits, count, list })
 }
 
 /// The cells of one call.
@@ -201,7 +202,7 @@ impl Work<'_> {
     fn work(&self) -> Result<()> {
         let bytes = self.arena;
         // Taken, not borrowed: a progress hook may launch kernels of its own.
-        let arena = ARENA.take().filter(|arena| arena.len() >= bytes).or_else(|| Storage::zeroed(bytes));
+        let arena = ARENA.take().filter(|arena| arena.len() >= bytes).or_else(|| Host::zeroed(bytes));
         let what = || format!("the arena of `{}`", self.name);
         let mut arena = arena.ok_or_else(|| Error::Memory { what: what(), bytes })?;
         let mut ticket = self.take();
@@ -231,7 +232,7 @@ impl Work<'_> {
     }
 
     /// Runs cells; after a fault it runs them one by one, to know which one it was.
-    fn cells(&self, arena: &mut Storage, part: usize, start: u64, count: u64) {
+    fn cells(&self, arena: &mut Host, part: usize, start: u64, count: u64) {
         let words = &self.parts[part].words;
         if self.call(arena, words, start, count) == 0 {
             return;
@@ -243,7 +244,7 @@ impl Work<'_> {
         }
     }
 
-    fn call(&self, arena: &mut Storage, words: &[u64], first: u64, count: u64) -> u64 {
+    fn call(&self, arena: &mut Host, words: &[u64], first: u64, count: u64) -> u64 {
         // SAFETY: the words were packed by this kernel for operands that `launch.rs` checked against its parameters and
         // that `run` borrows until all workers are done; tables come from the function's own orders, whose elements were
         // checked against the extents; the arena is this thread's, large enough and 64-byte aligned; `first + count` is

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::cache::Cache;
+use crate::cuda::{self, Gpu};
 use crate::{CpuFeatures, Error, Result};
 
 /// Which back end a device runs kernels on.
@@ -13,14 +14,17 @@ pub enum Backend {
     Cpu,
     /// The reference interpreter: slow, and right by definition.
     Interp,
+    /// Compiled for an NVIDIA GPU.
+    Cuda,
 }
 
 impl Backend {
-    /// As written on the command line.
+    /// As written on the command line; of a GPU without its number.
     pub fn name(self) -> &'static str {
         match self {
             Backend::Cpu => "cpu",
             Backend::Interp => "interp",
+            Backend::Cuda => "cuda",
         }
     }
 }
@@ -48,6 +52,8 @@ pub struct Device {
     pub(crate) threads: usize,
     pub(crate) progress: Option<ProgressHook>,
     pub(crate) cache: Arc<Cache>,
+    /// Of [`Backend::Cuda`].
+    gpu: Option<Arc<Gpu>>,
 }
 
 impl fmt::Debug for Device {
@@ -65,6 +71,7 @@ impl Device {
             threads: usize::MAX,
             progress: None,
             cache: Arc::default(),
+            gpu: None,
         }
     }
 
@@ -78,8 +85,25 @@ impl Device {
         Self::new(Backend::Interp)
     }
 
-    /// From its name: `cpu` or `interp`. The environment has its say: `PANTILE_THREADS` (a number of workers, at least 1)
-    /// and `PANTILE_CPU_FEATURES` (`baseline`, `avx2` or `avx512`: what the matrix product may use).
+    /// The NVIDIA GPU of that number, counted as `CUDA_VISIBLE_DEVICES` shows them. Tensors that a launch makes lie there.
+    ///
+    /// # Errors
+    /// If there is no driver or no such GPU, or either is too old.
+    pub fn cuda(index: usize) -> Result<Self> {
+        Ok(Self { gpu: Some(Gpu::open(index)?), ..Self::new(Backend::Cuda) })
+    }
+
+    /// The number of NVIDIA GPUs.
+    ///
+    /// # Errors
+    /// If there is no driver, or it is too old.
+    pub fn cuda_count() -> Result<usize> {
+        cuda::count()
+    }
+
+    /// From its name: `cpu`, `interp`, `cuda` (the first GPU) or `cuda:N`. The environment has its say: `PANTILE_THREADS` (a
+    /// number of workers, at least 1) and `PANTILE_CPU_FEATURES` (`baseline`, `avx2` or `avx512`: what the matrix product
+    /// may use).
     ///
     /// # Errors
     /// If there is no such device in this build, or a variable of the environment makes no sense.
@@ -97,18 +121,20 @@ impl Device {
                 }
             }
             "interp" => Ok(Self::interp()),
-            gpu if gpu == "cuda" || gpu.starts_with("cuda:") => Err(Error::Device(format!(
-                "device `{gpu}`: this build has no GPU back end; use `cpu`, or `interp` for the reference interpreter"
-            ))),
-            other => Err(Error::Device(format!("no device `{other}`; there are `cpu` and `interp`"))),
+            "cuda" => Self::cuda(0),
+            other => {
+                let index = other.strip_prefix("cuda:").and_then(|n| n.parse().ok());
+                let unknown = || Error::Device(format!("no device `{other}`; there are `cpu`, `interp` and `cuda:N`"));
+                index.map_or_else(|| Err(unknown()), Self::cuda)
+            }
         }
     }
 
-    /// Every device of this build with one line about it.
+    /// Every device of this machine with one line about it. GPUs that cannot be opened are left out.
     pub fn all() -> Vec<(Self, String)> {
         let threads = crate::cpu::threads();
         let plural = if threads == 1 { "" } else { "s" };
-        vec![
+        let mut all = vec![
             (
                 Self::cpu(),
                 format!(
@@ -118,19 +144,30 @@ impl Device {
                 ),
             ),
             (Self::interp(), "reference interpreter: slow, exact, one thread".into()),
-        ]
+        ];
+        let gpus = (0..cuda::count().unwrap_or(0)).filter_map(|n| Self::cuda(n).ok());
+        all.extend(gpus.map(|device| {
+            let about = device.gpu.as_ref().map_or_else(String::new, |gpu| gpu.about());
+            (device, about)
+        }));
+        all
     }
 
     /// As written on the command line.
-    pub fn name(&self) -> &'static str {
-        self.backend.name()
+    pub fn name(&self) -> String {
+        self.gpu.as_ref().map_or_else(|| self.backend.name().to_owned(), |gpu| gpu.name())
     }
 
-    /// The number of worker threads that launches use at most.
+    /// The GPU, where tensors that a launch makes lie there.
+    pub(crate) fn home(&self) -> Option<&Arc<Gpu>> {
+        self.gpu.as_ref()
+    }
+
+    /// The number of worker threads of this machine that launches use at most.
     pub fn threads(&self) -> usize {
         match self.backend {
             Backend::Cpu => self.threads.min(crate::cpu::threads()),
-            Backend::Interp => 1,
+            Backend::Interp | Backend::Cuda => 1,
         }
     }
 

@@ -81,6 +81,22 @@ pub enum Error {
         /// How much it needs.
         bytes: usize,
     },
+    /// Not enough memory on a GPU.
+    #[error(
+        "{what} needs {bytes} bytes, but {device} has {free} of its {total} bytes free; drop tensors that lie there, or use smaller ones"
+    )]
+    DeviceMemory {
+        /// What it was for.
+        what: String,
+        /// How much it needs.
+        bytes: usize,
+        /// The GPU.
+        device: String,
+        /// Free bytes.
+        free: usize,
+        /// All bytes.
+        total: usize,
+    },
     /// There is no such device.
     #[error("{0}")]
     Device(String),
@@ -153,6 +169,15 @@ impl Error {
 
     pub(crate) fn launch(item: &str, message: impl Into<String>) -> Self {
         Error::Launch { item: item.into(), message: message.into() }
+    }
+
+    /// Says what memory was wanted for, if that is what is lacking.
+    pub(crate) fn about(mut self, purpose: &str) -> Self {
+        if let Error::DeviceMemory { what, .. } = &mut self {
+            what.clear();
+            what.push_str(purpose);
+        }
+        self
     }
 
     pub(crate) fn file(path: &std::path::Path, message: impl Into<String>) -> Self {

@@ -53,6 +53,10 @@ impl Device {
                 let kernel = pantile_cpu::compile(func, &options).map_err(|limit| limited(func, limit, sources))?;
                 Code::Cpu(Box::new(kernel))
             }
+            Backend::Cuda => {
+                let message = "this version compiles none for GPUs; use `cpu`".to_owned();
+                return Err(Error::Limit { kernel: func.name.clone(), message, line: None });
+            }
         };
         let table = |dim: &pantile_ir::Dim| {
             let Some(order) = dim.order.map(|o| &orders[o.index()]) else { return Ok(None) };

@@ -1,5 +1,5 @@
 //! Copies of tensors in another order along one axis: rows of the axes behind it move whole where they lie whole, workers
-//! share the target. It reads through any strides and writes row-major; which order it is, is the caller's business.
+//! share the target. A dense tensor on a GPU is copied there; else the host copies. It reads through any strides and writes row-major; which order it is, is the caller's business.
 
 use std::sync::Arc;
 
@@ -20,6 +20,14 @@ impl Tensor {
     pub(crate) fn copy_from(&mut self, from: &Tensor) -> Result<()> {
         if self.shape() != from.shape() || self.dtype() != from.dtype() {
             return Err(misfit());
+        }
+        if let Some(gpu) = self.storage().0.home().cloned()
+            && self.is_dense()
+            && from.is_dense()
+        {
+            let ((source, start), bytes, at) = (from.storage(), self.len() * self.dtype().bytes(), self.storage().1);
+            let (source, to) = (source.on(&gpu)?, self.storage_mut("a copy")?.on_mut(&gpu)?);
+            return to.copy_from(at, &source, start, bytes);
         }
         if self.rank() == 0 {
             return self.fill_from(&from.to_bytes()?);
@@ -66,7 +74,7 @@ impl Tensor {
         if bytes == 0 {
             return Ok(());
         }
-        let (memory, start) = from.memory();
+        let (memory, start) = from.memory()?;
         let outer: Vec<(usize, i64)> =
             from.shape()[..axis].iter().copied().zip(from.strides()[..axis].to_vec()).collect();
         let stride = from.strides()[axis] as usize;
@@ -88,7 +96,7 @@ impl Tensor {
                 (block, at, target) = (block + 1, 0, later);
             }
         };
-        let first_byte = self.memory().1 * E;
+        let first_byte = self.storage().1;
         let target = &mut self.unshared("a copy")?[first_byte..first_byte + bytes];
         let piece = (PIECE / row).max(1);
         match pool().filter(|pool| bytes >= 2 * PIECE && pool.current_num_threads() > 1) {

@@ -100,7 +100,7 @@ impl KernelOn {
         let mut outputs = Vec::with_capacity(signature.outs.len());
         for (out, shape) in signature.outs.iter().zip(&checked.inferred.outs) {
             let shape = shape.as_ref().ok_or_else(|| unknown_size(signature, out, &checked.inferred.bindings))?;
-            outputs.push(Output::allocate(shape)?);
+            outputs.push(Output::allocate(self.device.home(), shape)?);
         }
         self.launch(&args, &checked, outputs.iter_mut().map(Output::as_out).collect())?;
         let names = signature.outs.iter().map(|o| o.name.clone()).collect();

@@ -5,6 +5,7 @@ use pantile_compiler::{ArgShape, Bindings, ExtentInfo, Inferred, ParamInfo, Para
 use pantile_ir::{DType, Func, GridAxis, ParamKind, Scalar};
 
 use crate::argument::convert;
+use crate::storage::Home;
 use crate::{Arg, Error, Mask, Result, Tensor};
 
 /// A parameter's argument, ready for a back end.
@@ -50,10 +51,10 @@ pub enum Output {
 
 impl Output {
     /// Zeros of a shape.
-    pub(crate) fn allocate(shape: &ArgShape) -> Result<Self> {
+    pub(crate) fn allocate(home: Home<'_>, shape: &ArgShape) -> Result<Self> {
         match shape {
-            ArgShape::Tensor { dtype, shape } => Ok(Output::Tensor(Tensor::zeros(*dtype, &sizes(shape)?)?)),
-            ArgShape::Mask { shape } => Ok(Output::Mask(Mask::empty(&sizes(shape)?)?)),
+            ArgShape::Tensor { dtype, shape } => Ok(Output::Tensor(Tensor::zeros_in(home, *dtype, &sizes(shape)?)?)),
+            ArgShape::Mask { shape } => Ok(Output::Mask(Mask::empty_in(home, &sizes(shape)?)?)),
             ArgShape::Scalar { .. } | ArgShape::Order(_) => {
                 Err(Error::Tensor(format!("an output cannot be {}", shape.describe())))
             }

@@ -5,6 +5,7 @@ mod balance;
 mod buffers;
 mod cache;
 mod cpu;
+mod cuda;
 mod device;
 mod element;
 mod error;

@@ -3,8 +3,8 @@
 
 use pantile_ir::DType;
 
-use crate::storage::Storage;
-use crate::{Error, Result, Tensor};
+use crate::storage::{Home, Storage};
+use crate::{Device, Error, Result, Tensor};
 
 /// A mask over blocks, shape `[rows…, columns]`. Its lists are valid by construction: ascending, in range, as long as
 /// their count says.
@@ -22,13 +22,27 @@ impl Mask {
     /// # Errors
     /// If the shape has no axis, is too large, or its last axis has more than 2³¹ − 1 columns.
     pub fn empty(shape: &[usize]) -> Result<Self> {
+        Self::empty_in(None, shape)
+    }
+
+    /// The same on a GPU, or on the host.
+    pub(crate) fn empty_in(home: Home<'_>, shape: &[usize]) -> Result<Self> {
         let rows = rows(shape)?;
         Ok(Self {
             shape: shape.to_vec(),
-            bits: Tensor::zeros(DType::U8, shape)?,
-            count: Tensor::zeros(DType::I32, rows)?,
-            list: Tensor::zeros(DType::I32, shape)?,
+            bits: Tensor::zeros_in(home, DType::U8, shape)?,
+            count: Tensor::zeros_in(home, DType::I32, rows)?,
+            list: Tensor::zeros_in(home, DType::I32, shape)?,
         })
+    }
+
+    /// The same mask, its memory copied to a device unless it is there already, as [`Tensor::to`].
+    ///
+    /// # Errors
+    /// If the device has not enough memory, or is lost.
+    pub fn to(&self, device: &Device) -> Result<Self> {
+        let shape = self.shape.clone();
+        Ok(Self { shape, bits: self.bits.to(device)?, count: self.count.to(device)?, list: self.list.to(device)? })
     }
 
     /// Nothing kept, over memory that is large enough: for bits, counts and lists.
@@ -55,7 +69,7 @@ impl Mask {
     fn clear(&mut self) -> Result<()> {
         for part in [&mut self.bits, &mut self.count, &mut self.list] {
             let bytes = part.len() * part.dtype().bytes();
-            part.unshared("an output mask")?[..bytes].fill(0);
+            part.storage_mut("an output mask")?.fill(0, bytes)?;
         }
         Ok(())
     }

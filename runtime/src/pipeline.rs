@@ -175,7 +175,7 @@ impl PipelineOn {
 
     fn run(&self, ready: &Ready, args: &[Arg<'_>], mut trace: Option<&mut Trace>) -> Result<Outputs> {
         let plan = &ready.plan;
-        let mut buffers = Buffers::new(plan, &ready.ends, args);
+        let mut buffers = Buffers::new(plan, &ready.ends, args, self.device.home());
         for (n, (step, prepared)) in plan.steps.iter().zip(&ready.steps).enumerate() {
             let start = trace.is_some().then(Instant::now);
             match (step, prepared) {

@@ -1,29 +1,146 @@
-//! Raw memory behind tensors: allocation at 64-byte alignment and typed views of its bytes. The only file of the runtime
-//! that turns bytes into slices. Shapes and strides are `tensor.rs`'s business.
+//! Raw memory behind tensors: on the host, allocated at 64-byte alignment, on a GPU, or both; and typed views of its bytes.
+//! The only file of the runtime that turns bytes into slices. Shapes and strides are `tensor.rs`'s business.
 
 #![allow(unsafe_code, reason = "raw views of tensor memory live here and nowhere else")]
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
+use std::sync::{Arc, OnceLock};
 
-use crate::Element;
+use crate::cuda::{Buffer, Gpu};
+use crate::{Element, Error, Result};
 
 /// Every allocation starts at a multiple of this many bytes.
 pub(crate) const ALIGNMENT: usize = 64;
 
-/// A block of memory, zero at first.
+/// Where memory is allocated: on a GPU, or on the host.
+pub(crate) type Home<'a> = Option<&'a Arc<Gpu>>;
+
+/// A block of memory, zero at first. It lies on the host or on a GPU; where one reads what the other has written, a copy
+/// is made, and both are kept until one is written.
 #[derive(Debug)]
 pub(crate) struct Storage {
+    bytes: usize,
+    // At least one of the two is there. If both are, they hold the same.
+    host: OnceLock<Host>,
+    device: OnceLock<Arc<Buffer>>,
+}
+
+impl Storage {
+    /// Zeroed memory.
+    ///
+    /// # Errors
+    /// If there is not that much.
+    pub(crate) fn zeroed(home: Home<'_>, bytes: usize, what: impl Fn() -> String) -> Result<Self> {
+        let (host, device) = (OnceLock::new(), OnceLock::new());
+        match home {
+            Some(gpu) => drop(device.set(Arc::new(Buffer::zeroed(gpu, bytes).map_err(|e| e.about(&what()))?))),
+            None => drop(host.set(Host::zeroed(bytes).ok_or_else(|| Error::Memory { what: what(), bytes })?)),
+        }
+        Ok(Self { bytes, host, device })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes
+    }
+
+    /// The GPU where it lies, if it lies there alone.
+    pub(crate) fn home(&self) -> Home<'_> {
+        self.device.get().filter(|_| self.host.get().is_none()).map(|buffer| buffer.gpu())
+    }
+
+    /// The bytes as the host sees them.
+    ///
+    /// # Errors
+    /// If they must be brought from a GPU, and cannot.
+    pub(crate) fn bytes(&self) -> Result<&[u8]> {
+        if let Some(host) = self.host.get() {
+            return Ok(host.bytes());
+        }
+        let memory = || Error::Memory { what: "a copy on the host".into(), bytes: self.bytes };
+        let mut host = Host::zeroed(self.bytes).ok_or_else(memory)?;
+        if let Some(buffer) = self.device.get() {
+            buffer.read(host.bytes_mut())?;
+        }
+        Ok(self.host.get_or_init(|| host).bytes())
+    }
+
+    /// The bytes, to be written by the host. What lies on a GPU is out of date then, and goes.
+    ///
+    /// # Errors
+    /// As [`Storage::bytes`].
+    pub(crate) fn bytes_mut(&mut self) -> Result<&mut [u8]> {
+        self.bytes()?;
+        self.device.take();
+        Ok(self.host.get_mut().map_or(&mut [], Host::bytes_mut))
+    }
+
+    /// Fills the first bytes, where they are.
+    ///
+    /// # Errors
+    /// If there are not as many, or the GPU is lost.
+    pub(crate) fn fill(&mut self, byte: u8, bytes: usize) -> Result<()> {
+        let small = || Error::Tensor("memory is too small".into());
+        match self.home().cloned() {
+            Some(gpu) => self.on_mut(&gpu)?.fill(byte, bytes),
+            None => {
+                self.bytes_mut()?.get_mut(..bytes).ok_or_else(small)?.fill(byte);
+                Ok(())
+            }
+        }
+    }
+
+    /// The start on the host, for code that the compiler made. It may be written through only while the storage is borrowed
+    /// mutably, after [`Storage::bytes_mut`].
+    ///
+    /// # Errors
+    /// As [`Storage::bytes`].
+    pub(crate) fn pointer(&self) -> Result<*mut u8> {
+        self.bytes()?;
+        Ok(self.host.get().map_or(std::ptr::null_mut(), Host::pointer))
+    }
+
+    /// The memory on a GPU, to be read there. The host's copy stays.
+    ///
+    /// # Errors
+    /// If the GPU has not that much, or is lost.
+    pub(crate) fn on(&self, gpu: &Arc<Gpu>) -> Result<Arc<Buffer>> {
+        match self.device.get() {
+            Some(buffer) if Arc::ptr_eq(buffer.gpu(), gpu) => Ok(buffer.clone()),
+            // It lies on another GPU: this copy is for the caller alone.
+            Some(_) => Ok(Arc::new(Buffer::of(gpu, self.bytes()?)?)),
+            None => {
+                let buffer = Arc::new(Buffer::of(gpu, self.bytes()?)?);
+                Ok(self.device.get_or_init(|| buffer).clone())
+            }
+        }
+    }
+
+    /// The memory on a GPU, to be written there. What the host has is out of date then, and goes.
+    ///
+    /// # Errors
+    /// As [`Storage::on`].
+    pub(crate) fn on_mut(&mut self, gpu: &Arc<Gpu>) -> Result<Arc<Buffer>> {
+        let buffer = self.on(gpu)?;
+        self.host.take();
+        self.device = OnceLock::from(buffer.clone());
+        Ok(buffer)
+    }
+}
+
+/// A block of memory of the host, zero at first.
+#[derive(Debug)]
+pub(crate) struct Host {
     start: NonNull<u8>,
     bytes: usize,
 }
 
-// SAFETY: a `Storage` owns its memory alone and hands it out by the usual borrowing rules.
-unsafe impl Send for Storage {}
+// SAFETY: a `Host` owns its memory alone and hands it out by the usual borrowing rules.
+unsafe impl Send for Host {}
 // SAFETY: as above; shared access only reads.
-unsafe impl Sync for Storage {}
+unsafe impl Sync for Host {}
 
-impl Storage {
+impl Host {
     /// Zeroed memory; `None` if the system has not that much.
     pub(crate) fn zeroed(bytes: usize) -> Option<Self> {
         let layout = Self::layout(bytes)?;
@@ -56,7 +173,7 @@ impl Storage {
     }
 }
 
-impl Drop for Storage {
+impl Drop for Host {
     fn drop(&mut self) {
         if let Some(layout) = Self::layout(self.bytes) {
             // SAFETY: `start` came from `alloc_zeroed` with this layout.

@@ -1,4 +1,4 @@
-//! Tensors in host memory: dtype, shape, strides, reference-counted storage; views that copy nothing. It computes nothing
+//! Tensors: dtype, shape, strides, reference-counted storage; views that copy nothing. It computes nothing
 //! but conversions between dtypes.
 
 use std::ops::Range;
@@ -8,10 +8,11 @@ use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 use pantile_ir::{DType, Scalar, eval};
 
-use crate::storage::{Storage, bytes_of, elements, elements_mut};
-use crate::{Element, Error, Result};
+use crate::storage::{Home, Storage, bytes_of, elements, elements_mut};
+use crate::{Device, Element, Error, Result};
 
-/// An array of elements in host memory. Cloning and viewing share the memory; writing needs it unshared.
+/// An array of elements. Cloning and viewing share the memory; writing needs it unshared. The memory lies on the host, on a
+/// GPU or both: what is read where it does not lie is copied there first, and kept.
 #[derive(Clone, Debug)]
 pub struct Tensor {
     dtype: DType,
@@ -27,9 +28,13 @@ impl Tensor {
     /// # Errors
     /// If the size overflows or there is not enough memory.
     pub fn zeros(dtype: DType, shape: &[usize]) -> Result<Self> {
+        Self::zeros_in(None, dtype, shape)
+    }
+
+    /// The same on a GPU, or on the host.
+    pub(crate) fn zeros_in(home: Home<'_>, dtype: DType, shape: &[usize]) -> Result<Self> {
         let bytes = byte_count(dtype, shape)?;
-        let storage = Storage::zeroed(bytes)
-            .ok_or_else(|| Error::Memory { what: format!("a tensor of shape {shape:?}"), bytes })?;
+        let storage = Storage::zeroed(home, bytes, || format!("a tensor of shape {shape:?}"))?;
         let strides = row_major(shape);
         Ok(Self { dtype, shape: shape.to_vec(), strides, offset: 0, storage: Arc::new(storage) })
     }
@@ -44,6 +49,19 @@ impl Tensor {
             return Err(Error::Tensor(format!("{} bytes are too few for a tensor of shape {shape:?}", storage.len())));
         }
         Ok(Self { dtype, shape: shape.to_vec(), strides: row_major(shape), offset: 0, storage: Arc::new(storage) })
+    }
+
+    /// The same tensor, its memory copied to a device unless it is there already: launches there need no copy then. A
+    /// tensor may lie in two places; it is written in one.
+    ///
+    /// # Errors
+    /// If the device has not enough memory, or is lost.
+    pub fn to(&self, device: &Device) -> Result<Self> {
+        match device.home() {
+            Some(gpu) => drop(self.storage.on(gpu)?),
+            None => drop(self.storage.bytes()?),
+        }
+        Ok(self.clone())
     }
 
     /// Its memory, if no other tensor shares it.
@@ -185,7 +203,7 @@ impl Tensor {
     pub fn copy(&self) -> Result<Self> {
         let mut copy = Self::zeros(self.dtype, &self.shape)?;
         let size = self.dtype.bytes();
-        let (from, to) = (self.storage.bytes(), copy.unshared("a new tensor")?);
+        let (from, to) = (self.storage.bytes()?, copy.unshared("a new tensor")?);
         let mut at = 0;
         self.rows(|start, step, count| {
             for n in 0..count {
@@ -197,10 +215,11 @@ impl Tensor {
         Ok(copy)
     }
 
-    /// The elements in row-major order, if they lie so in memory and have the type `T`.
+    /// The elements in row-major order, if they lie so in memory and have the type `T`; none if they cannot be brought from
+    /// a GPU, where [`Tensor::to`] says why.
     pub fn as_slice<T: Element>(&self) -> Option<&[T]> {
         let typed = self.dtype == T::DTYPE && self.is_dense();
-        typed.then(|| elements(self.dense_bytes()))?
+        typed.then(|| elements(self.dense_bytes().ok()?))?
     }
 
     /// The elements, to be written; as [`Tensor::as_slice`], and only while no other tensor shares the memory.
@@ -209,7 +228,7 @@ impl Tensor {
             return None;
         }
         let (start, bytes) = (self.offset * self.dtype.bytes(), self.len() * self.dtype.bytes());
-        elements_mut(&mut Arc::get_mut(&mut self.storage)?.bytes_mut()[start..start + bytes])
+        elements_mut(&mut Arc::get_mut(&mut self.storage)?.bytes_mut().ok()?[start..start + bytes])
     }
 
     /// The elements in row-major order.
@@ -218,6 +237,7 @@ impl Tensor {
     /// If they have not the type `T`.
     pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
         let dense = self.to_dense()?;
+        dense.dense_bytes()?;
         let mismatch = || Error::Tensor(format!("the tensor holds {}, not {}", self.dtype, T::DTYPE));
         dense.as_slice().map(<[T]>::to_vec).ok_or_else(mismatch)
     }
@@ -227,7 +247,7 @@ impl Tensor {
     /// # Errors
     /// If there is not enough memory.
     pub fn to_bytes(&self) -> Result<Vec<u8>> {
-        Ok(self.to_dense()?.dense_bytes().to_vec())
+        Ok(self.to_dense()?.dense_bytes()?.to_vec())
     }
 
     /// The elements as f32 in row-major order, whatever the dtype; wider ones are rounded.
@@ -245,7 +265,7 @@ impl Tensor {
         } else if let Some(values) = dense.as_slice::<bf16>() {
             values.convert_to_f32_slice(&mut out);
         } else {
-            let each = dense.dense_bytes().chunks_exact(self.dtype.bytes());
+            let each = dense.dense_bytes()?.chunks_exact(self.dtype.bytes());
             out.iter_mut().zip(each).for_each(|(to, bytes)| *to = number(eval::decode(self.dtype, bytes)) as f32);
         }
         Ok(out)
@@ -273,7 +293,7 @@ impl Tensor {
             to.convert_from_f32_slice(from);
             return Ok(out);
         }
-        let from = dense.dense_bytes().chunks_exact(self.dtype.bytes());
+        let from = dense.dense_bytes()?.chunks_exact(self.dtype.bytes());
         let to = out.unshared("a new tensor")?.chunks_exact_mut(dtype.bytes());
         for (from, to) in from.zip(to) {
             eval::encode(dtype, eval::cast(self.dtype, dtype, eval::decode(self.dtype, from)), to);
@@ -287,23 +307,29 @@ impl Tensor {
     }
 
     /// The address of the first element, for compiled code to read.
-    pub(crate) fn pointer(&self) -> *mut u8 {
-        self.storage.pointer().wrapping_add(self.offset * self.dtype.bytes())
+    pub(crate) fn pointer(&self) -> Result<*mut u8> {
+        Ok(self.storage.pointer()?.wrapping_add(self.offset * self.dtype.bytes()))
+    }
+
+    /// The memory behind it, and where in it the first element lies, in bytes.
+    pub(crate) fn storage(&self) -> (&Storage, usize) {
+        (&self.storage, self.offset * self.dtype.bytes())
+    }
+
+    /// The memory behind it, to be written, if no other tensor shares it.
+    pub(crate) fn storage_mut(&mut self, what: &str) -> Result<&mut Storage> {
+        let shared = || format!("{what} shares its memory with another tensor, so it cannot be written");
+        Arc::get_mut(&mut self.storage).ok_or_else(|| Error::Tensor(shared()))
     }
 
     /// The whole memory, and where in it the first element lies, in elements.
-    pub(crate) fn memory(&self) -> (&[u8], usize) {
-        (self.storage.bytes(), self.offset)
+    pub(crate) fn memory(&self) -> Result<(&[u8], usize)> {
+        Ok((self.storage.bytes()?, self.offset))
     }
 
     /// The whole storage, to be written.
     pub(crate) fn unshared(&mut self, what: &str) -> Result<&mut [u8]> {
-        match Arc::get_mut(&mut self.storage) {
-            Some(storage) => Ok(storage.bytes_mut()),
-            None => {
-                Err(Error::Tensor(format!("{what} shares its memory with another tensor, so it cannot be written")))
-            }
-        }
+        self.storage_mut(what)?.bytes_mut()
     }
 
     /// Writes dense row-major bytes through the strides.
@@ -325,9 +351,9 @@ impl Tensor {
         Ok(())
     }
 
-    fn dense_bytes(&self) -> &[u8] {
+    fn dense_bytes(&self) -> Result<&[u8]> {
         let (start, bytes) = (self.offset * self.dtype.bytes(), self.len() * self.dtype.bytes());
-        self.storage.bytes().get(start..start + bytes).unwrap_or(&self.storage.bytes()[..0])
+        Ok(self.storage.bytes()?.get(start..start + bytes).unwrap_or_default())
     }
 
     fn view(&self) -> View {

@@ -39,8 +39,9 @@ const EDGES: &[(&str, &[&str])] = &[
     ("compiler/ir", &["diag"]),
     ("compiler/interp", &["diag", "ir"]),
     ("compiler/cpu", &["diag", "ir"]),
+    ("compiler/gpu", &["diag", "ir"]),
     ("compiler", &["diag", "syntax", "grammar", "ir"]),
-    ("runtime", &["diag", "ir", "interp", "cpu", "compiler"]),
+    ("runtime", &["diag", "ir", "interp", "cpu", "gpu", "compiler"]),
 ];
 
 #[test]
@@ -80,6 +81,7 @@ fn heavy_libraries_are_named_in_one_place() {
         ("rayon::", "runtime/src/"),
         ("logos::", "compiler/syntax/src/"),
         ("clap::", "runtime/cli/src/"),
+        ("cudarc::", "runtime/src/cuda/"),
     ];
     for (name, text) in all(".rs") {
         for (library, place) in places {

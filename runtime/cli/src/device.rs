@@ -9,7 +9,7 @@ use crate::failure::{Failure, input};
 #[derive(clap::Args)]
 pub(crate) struct On {
     /// What to run on.
-    #[arg(long, default_value = "cpu", value_name = "cpu|interp", help_heading = "Running")]
+    #[arg(long, default_value = "cpu", value_name = "cpu|interp|cuda:N", help_heading = "Running")]
     device: String,
     #[command(flatten)]
     features: Features,

@@ -10,7 +10,8 @@ use crate::screen;
 #[command(after_help = "Examples:
   pantile devices
   PANTILE_THREADS=4 pantile devices
-  PANTILE_CPU_FEATURES=baseline pantile devices")]
+  PANTILE_CPU_FEATURES=baseline pantile devices
+  CUDA_VISIBLE_DEVICES=1 pantile devices")]
 pub(crate) struct Options {}
 
 pub(crate) fn run(_: &Options) -> Outcome {
@@ -19,5 +20,10 @@ pub(crate) fn run(_: &Options) -> Outcome {
         .map(|(device, about)| vec![format!("{}  {about}", screen::bold(&format!("{:6}", device.name())))])
         .collect();
     screen::table(&rows).iter().for_each(|line| screen::line(line));
+    match Device::cuda_count() {
+        Ok(0) => screen::line("no GPU: the CUDA driver shows none (see `CUDA_VISIBLE_DEVICES`)"),
+        Ok(_) => {}
+        Err(error) => screen::line(&format!("no GPU: {error}")),
+    }
     Ok(())
 }

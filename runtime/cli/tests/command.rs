@@ -191,7 +191,8 @@ fn bad_input_is_refused_and_leaves_nothing() {
     case(&fine, &["--block", "0"], &["--block"]);
     case(&fine, &["--scale", "NaN"], &["`scale`", "finite"]);
     case(&fine, &["--dtype", "i8"], &["--dtype", "`i8` is not one of f32, f16, bf16"]);
-    case(&fine, &["--device", "cuda:0"], &["no GPU back end", "cpu"]);
+    case(&fine, &["--device", "cuda:99"], &["device `cuda:99`", "GPU"]);
+    case(&fine, &["--device", "cuda:x"], &["no device `cuda:x`", "cuda:N"]);
     case(&fine, &["--device", "tpu"], &["no device `tpu`"]);
     case(&fine, &["--runs", "0"], &["`runs`"]);
     case(&fine, &["--sparsity", "most"], &["--sparsity", "`most` is not a number"]);

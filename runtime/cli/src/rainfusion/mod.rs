@@ -66,7 +66,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
     };
 
     let told = summary::Told { config: &config, measured: &measured, q: &qkv.q, k: &qkv.k, source: &source };
-    let lines = told.lines(device.name());
+    let lines = told.lines(&device.name());
     let mut written = Vec::new();
     if let Some(path) = &options.output {
         files::write_output(path, &config, &measured, layout, stored.q.dtype())?;
@@ -81,7 +81,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
         written.push(format!("report   {}", dir.join("index.html").display()));
     }
     if options.json {
-        screen::line(&told.json(device.name(), quality.as_ref()).to_string());
+        screen::line(&told.json(&device.name(), quality.as_ref()).to_string());
         return Ok(());
     }
     lines.iter().for_each(|line| screen::line(line));

@@ -1,0 +1,172 @@
+//! NVIDIA GPUs: opened through their driver, which is looked for at run time. Kernels come as PTX or machine code; what they
+//! compute is not known here.
+
+mod driver;
+mod memory;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use pantile_gpu::Target;
+
+use driver::{Context, DriverError, Facts, Stream};
+pub(crate) use memory::Buffer;
+
+use crate::{Error, Result};
+
+/// The oldest CUDA version whose driver will do, as the driver counts: PTX 8.0 and tensor maps come with it.
+const LEAST_CUDA: i32 = 12_000;
+
+/// The driver, started: the CUDA version that it supports, or what is missing.
+fn started() -> Result<i32> {
+    static STARTED: OnceLock<std::result::Result<i32, String>> = OnceLock::new();
+    let start = || {
+        if !driver::is_present() {
+            return Err(
+                "there is no CUDA driver here (`libcuda.so` is not found); install that of the GPU, or use `cpu`"
+                    .to_owned(),
+            );
+        }
+        let version = driver::start().map_err(|e| format!("the CUDA driver does not start: {e}; use `cpu`"))?;
+        check_version(version)?;
+        Ok(version)
+    };
+    STARTED.get_or_init(start).clone().map_err(Error::Device)
+}
+
+fn check_version(version: i32) -> std::result::Result<(), String> {
+    if version >= LEAST_CUDA {
+        return Ok(());
+    }
+    let (got, want) = (Version(version), Version(LEAST_CUDA));
+    Err(format!(
+        "the CUDA driver supports CUDA {got} only, and {want} is the least; update NVIDIA's driver, or use `cpu`"
+    ))
+}
+
+/// A CUDA version as the driver counts them: 12080 is 12.8.
+#[derive(Clone, Copy)]
+pub(crate) struct Version(i32);
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.0 / 1000, self.0 % 1000 / 10)
+    }
+}
+
+/// The number of GPUs.
+///
+/// # Errors
+/// If there is no driver, or it is too old.
+pub(crate) fn count() -> Result<usize> {
+    started()?;
+    driver::device_count().map_err(|e| Error::Device(format!("the CUDA driver does not say what GPUs there are: {e}")))
+}
+
+/// A GPU that has been opened. There is one object a GPU and process, which is never closed.
+pub(crate) struct Gpu {
+    index: usize,
+    version: Version,
+    facts: Facts,
+    target: Target,
+    context: Arc<Context>,
+    stream: Stream,
+    /// Why it cannot be used any more.
+    lost: OnceLock<String>,
+}
+
+impl fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name())
+    }
+}
+
+impl Gpu {
+    /// The GPU of that number.
+    ///
+    /// # Errors
+    /// If there is no driver or no such GPU, or either is too old.
+    pub(crate) fn open(index: usize) -> Result<Arc<Self>> {
+        static OPEN: Mutex<Vec<Arc<Gpu>>> = Mutex::new(Vec::new());
+        let mut open = OPEN.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(gpu) = open.iter().find(|gpu| gpu.index == index) {
+            return Ok(gpu.clone());
+        }
+        let gpu = Arc::new(Self::start(index)?);
+        open.push(gpu.clone());
+        Ok(gpu)
+    }
+
+    fn start(index: usize) -> Result<Self> {
+        let name = format!("cuda:{index}");
+        let count = count().map_err(|e| Error::Device(format!("device `{name}`: {e}")))?;
+        let version = Version(started()?);
+        if index >= count {
+            let there = match count {
+                0 => "the driver shows no GPU (see `CUDA_VISIBLE_DEVICES`)".to_owned(),
+                1 => "there is one GPU, `cuda:0`".to_owned(),
+                n => format!("there are {n} GPUs, `cuda:0` to `cuda:{}`", n - 1),
+            };
+            return Err(Error::Device(format!("device `{name}` is not there: {there}")));
+        }
+        let failed = |e: DriverError| Error::Device(format!("device `{name}` cannot be opened: {e}"));
+        let facts = driver::facts(index).map_err(failed)?;
+        let target = Target::of_capability(facts.major, facts.minor)
+            .map_err(|why| Error::Device(format!("device `{name}`, {}: {why}; use `cpu`", facts.name)))?;
+        let context = Context::open(index, facts.pools).map_err(failed)?;
+        let stream = Stream::new(&context, facts.pools).map_err(failed)?;
+        Ok(Self { index, version, facts, target, context, stream, lost: OnceLock::new() })
+    }
+
+    /// As written on the command line.
+    pub(crate) fn name(&self) -> String {
+        format!("cuda:{}", self.index)
+    }
+
+    /// One line about it.
+    pub(crate) fn about(&self) -> String {
+        let Facts { name, multiprocessors, memory, shared, .. } = &self.facts;
+        let gib = *memory as f64 / f64::from(1 << 30);
+        let (target, shared, version) = (self.target, shared >> 10, self.version);
+        format!(
+            "{name}, {target}, {multiprocessors} multiprocessors with {shared} KiB of shared memory, {gib:.1} GiB, driver \
+             for CUDA {version}"
+        )
+    }
+
+    /// What a failed call means; after it the GPU may be of no use to this process.
+    fn failed(&self, doing: &str, error: &DriverError) -> Error {
+        if let Some(why) = self.lost.get() {
+            return Error::Device(why.clone());
+        }
+        let name = self.name();
+        // An error of an earlier kernel shows at any later call, and from then on at each.
+        if self.stream.wait().is_err() {
+            let why = format!(
+                "device `{name}` is lost to this process: {doing} failed with {error}; what lies there is gone, start the \
+                 process again"
+            );
+            return Error::Device(self.lost.get_or_init(|| why).clone());
+        }
+        Error::Device(format!("device `{name}`: {doing} failed with {error}"))
+    }
+
+    /// That an allocation failed, with the numbers.
+    fn no_memory(&self, what: &str, bytes: usize) -> Error {
+        let (free, total) = self.context.memory().unwrap_or((0, self.facts.memory));
+        Error::DeviceMemory { what: what.to_owned(), bytes, device: self.name(), free, total }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Version, check_version};
+
+    #[test]
+    fn old_drivers_are_told_with_both_versions() {
+        assert!(check_version(12_000).is_ok() && check_version(13_000).is_ok());
+        let why = check_version(11_080).unwrap_err();
+        assert!(why.contains("11.8") && why.contains("12.0") && why.contains("update"), "{why}");
+        assert_eq!(Version(12_080).to_string(), "12.8");
+    }
+}
