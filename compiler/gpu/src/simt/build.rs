@@ -1,7 +1,11 @@
 //! Appends instructions to a program, and folds what is constant on the spot: addresses are mostly that. What the
 //! instructions are for is the caller's business.
 
-use super::{Binary, Compare, Const, Convert, Inst, Op, Program, Region, Shuffle, Space, Special, Ty, Unary, Value};
+use std::collections::HashMap;
+
+use super::{
+    Binary, Compare, Const, Convert, Inst, Op, Program, Region, Shuffle, Small, Space, Special, Ty, Unary, Value,
+};
 
 /// Writes one program.
 pub struct Builder {
@@ -10,13 +14,15 @@ pub struct Builder {
     open: Vec<Region>,
     /// The bits of each value that is a constant.
     constants: Vec<Option<u64>>,
+    /// F32s that are others, rounded to a small float.
+    rounded: HashMap<Value, (Small, Value)>,
 }
 
 impl Builder {
     /// A program of this name for blocks of so many threads.
     pub fn new(name: impl Into<String>, threads: u32) -> Self {
         let program = Program { name: name.into(), threads, ..Program::default() };
-        Self { program, open: vec![Region::default()], constants: Vec::new() }
+        Self { program, open: vec![Region::default()], constants: Vec::new(), rounded: HashMap::new() }
     }
 
     /// The finished program.
@@ -217,6 +223,21 @@ impl Builder {
             return self.constant(to, bits);
         }
         self.one(Op::Convert(how), &[x], to)
+    }
+
+    /// Two F32s as small floats in one I32; see [`Op::Narrow`].
+    pub fn narrow(&mut self, small: Small, high: Value, low: Value) -> Value {
+        self.one(Op::Narrow(small), &[high, low], Ty::I32)
+    }
+
+    /// Remembers that `y` is `x` rounded to a small float, so that packing `y` may take `x`.
+    pub(crate) fn note_rounded(&mut self, y: Value, small: Small, x: Value) {
+        self.rounded.insert(y, (small, x));
+    }
+
+    /// What was rounded to this small float to give `y`.
+    pub(crate) fn rounded_from(&self, y: Value, small: Small) -> Option<Value> {
+        self.rounded.get(&y).filter(|row| row.0 == small).map(|row| row.1)
     }
 
     /// An I32 as an I64, filled up with its sign.
