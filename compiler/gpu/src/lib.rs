@@ -3,9 +3,31 @@
 
 #[allow(dead_code, unused_imports, reason = "lowering calls it")]
 mod element;
+mod kernel;
+mod lower;
 pub mod simt;
 mod target;
 mod tensor_map;
 
+pub use kernel::{Arg, Kernel, Launch, Options, Packed, Variant, compile};
+pub use lower::Facts;
 pub use target::Target;
 pub use tensor_map::{Swizzle, TensorMap};
+
+use pantile_diag::Span;
+
+/// What cannot be compiled, with the numbers that say why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// One sentence.
+    pub message: String,
+    /// Where it was asked for.
+    pub span: Span,
+}
+
+impl Limit {
+    /// With no place in source.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), span: Span::default() }
+    }
+}

@@ -1,0 +1,176 @@
+//! A compiled kernel: which variant of its code a launch needs, its words and the size of its grid. Who launches it, and
+//! where memory is, is the runtime's business.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use pantile_diag::Span;
+use pantile_ir::{Func, GridAxis, Param, ParamKind};
+
+use crate::lower::{self, Facts, Words};
+use crate::simt::Program;
+use crate::{Limit, Target};
+
+/// How to compile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Options {
+    /// What to compile for.
+    pub target: Target,
+    /// Keep `print` and `assert`.
+    pub checks: bool,
+}
+
+/// One argument of a launch. Addresses are the device's.
+#[derive(Clone, Debug)]
+pub enum Arg {
+    /// The bits of a scalar in the low bytes.
+    Scalar(u64),
+    /// A tensor.
+    Tensor {
+        /// Its first element.
+        data: u64,
+        /// The distance between neighbours along each axis, in elements.
+        strides: Vec<i64>,
+    },
+    /// A block mask: dense, row-major.
+    Mask {
+        /// One byte a block, 0 or 1.
+        bits: u64,
+        /// Kept blocks of each row, i32.
+        count: u64,
+        /// Their numbers, ascending, one row's room each, i32.
+        list: u64,
+    },
+}
+
+/// What may differ from one launch of a kernel to the next. Addresses are the device's.
+#[derive(Clone, Copy, Debug)]
+pub struct Launch<'a> {
+    /// One a parameter.
+    pub args: &'a [Arg],
+    /// One an extent of the function.
+    pub extents: &'a [i64],
+    /// One a dim of the function: the elements, positions and lengths (i32 each) of its order's [`pantile_ir::BlockTable`]
+    /// in its block size, where it has an order.
+    pub tables: &'a [Option<[u64; 3]>],
+    /// One an order of the function: element by position, i32, -1 where there is none.
+    pub orders: &'a [u64],
+    /// An i32 that is 0: a fault's site + 1 is put there.
+    pub fault: u64,
+}
+
+/// A kernel for one target. It holds several variants of the code, for different strides and alignments.
+pub struct Kernel {
+    func: Func,
+    options: Options,
+    words: Words,
+    variants: RwLock<HashMap<Facts, Arc<Variant>>>,
+}
+
+/// The code for launches of which the same is known.
+#[derive(Debug)]
+pub struct Variant {
+    /// What each thread does.
+    pub program: Program,
+    sites: Vec<(String, Span)>,
+}
+
+impl Variant {
+    /// What a fault's code means.
+    pub fn fault(&self, code: u32) -> (String, Span) {
+        let unknown = || (format!("unknown fault {code}"), Span::default());
+        (code as usize).checked_sub(1).and_then(|n| self.sites.get(n).cloned()).unwrap_or_else(unknown)
+    }
+}
+
+/// A launch, packed.
+#[derive(Debug)]
+pub struct Packed {
+    /// Its code.
+    pub variant: Arc<Variant>,
+    /// Its words.
+    pub words: Vec<u64>,
+    /// Blocks of the grid; may be 0, or more than a grid can have.
+    pub blocks: u64,
+}
+
+/// Makes a kernel ready; its code is made when a launch needs it.
+///
+/// # Errors
+/// What is too large for the target, with numbers: the variant for dense, aligned tensors is made at once.
+pub fn compile(func: &Func, options: &Options) -> Result<Kernel, Limit> {
+    let kernel = Kernel { words: Words::new(func), func: func.clone(), options: *options, variants: RwLock::default() };
+    kernel.variant(Facts::best(func))?;
+    Ok(kernel)
+}
+
+impl Kernel {
+    /// The function.
+    pub fn func(&self) -> &Func {
+        &self.func
+    }
+
+    /// The variant for dense tensors at addresses, and of sizes, that are multiples of 16.
+    ///
+    /// # Errors
+    /// As [`compile`].
+    pub fn best(&self) -> Result<Arc<Variant>, Limit> {
+        self.variant(Facts::best(&self.func))
+    }
+
+    /// Packs a launch; makes another variant of the code if it needs one.
+    ///
+    /// # Errors
+    /// As [`compile`]; extents that 32 bits do not hold.
+    pub fn pack(&self, launch: &Launch<'_>) -> Result<Packed, Limit> {
+        if let Some((extent, size)) =
+            self.func.extents.iter().zip(launch.extents).find(|(_, size)| **size > i64::from(i32::MAX))
+        {
+            let message = format!("extent `{}` is {size}: a GPU kernel's extents are below 2^31", extent.name);
+            return Err(Limit::new(message));
+        }
+        let variant = self.variant(self.facts(launch))?;
+        Ok(Packed { variant, words: self.words.pack(launch), blocks: self.blocks(launch.extents) })
+    }
+
+    fn blocks(&self, extents: &[i64]) -> u64 {
+        let size = |axis: &GridAxis| match axis {
+            GridAxis::Walk(dim) => self.func.block_count(*dim, extents),
+            GridAxis::Each(axis, _) => self.func.axis_size(*axis, extents),
+        };
+        self.func.grid.iter().map(|axis| size(axis).max(0) as u64).product()
+    }
+
+    fn variant(&self, facts: Facts) -> Result<Arc<Variant>, Limit> {
+        let known = self.variants.read().unwrap_or_else(PoisonError::into_inner).get(&facts).cloned();
+        if let Some(variant) = known {
+            return Ok(variant);
+        }
+        let (program, sites) = lower::lower(&self.func, &self.words, &facts, &self.options)?;
+        let made = Arc::new(Variant { program, sites });
+        let mut variants = self.variants.write().unwrap_or_else(PoisonError::into_inner);
+        Ok(variants.entry(facts).or_insert(made).clone())
+    }
+
+    /// What is known of a launch.
+    fn facts(&self, launch: &Launch<'_>) -> Facts {
+        let twos = |n: u64| if n == 0 { Facts::MOST } else { n.trailing_zeros().min(Facts::MOST) };
+        let one = |(param, arg): (&Param, &Arg)| match (&param.kind, arg) {
+            (ParamKind::Tensor(dtype, axes), Arg::Tensor { data, strides }) => {
+                let bytes = dtype.bytes() as u64;
+                // A stride along an axis of one place is never taken.
+                let taken = |(axis, stride): (&pantile_ir::Axis, &i64)| {
+                    if self.func.axis_size(*axis, launch.extents) > 1 { Some(*stride) } else { None }
+                };
+                let mut taken = axes.iter().zip(strides).map(taken);
+                let dense = taken.next_back().flatten().is_none_or(|last| last == 1);
+                let aligned = taken.flatten().map(|s| twos(s.unsigned_abs() * bytes)).fold(twos(*data), u32::min);
+                (dense, aligned)
+            }
+            (ParamKind::Tensor(..) | ParamKind::Scalar(..) | ParamKind::Mask(_), _) => (true, Facts::MOST),
+        };
+        let (dense, aligned) = self.func.params.iter().zip(launch.args).map(one).unzip();
+        let divisible = launch.extents.iter().map(|n| twos(n.unsigned_abs())).collect();
+        Facts { dense, aligned, divisible }
+    }
+}

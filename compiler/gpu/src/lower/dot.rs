@@ -1,0 +1,271 @@
+//! Matrix products: on tensor cores where there is a form for the dtypes and sizes, else by multiply-adds. Which loads feed
+//! them, and when, is not decided here.
+
+use pantile_ir::{DType, DimId, Func, Inst, Kind};
+
+use super::infer::{Warps, blocked};
+use super::operand::Side;
+use super::staged::Staged;
+use super::{Bit, Held, LANE_BITS, Lower, Spread, all_bits};
+use crate::Limit;
+use crate::element;
+use crate::kernel::Options;
+use crate::simt::{Mma, Op, Small, Space, Ty, Value as Reg};
+
+/// The dims of a product by what they are for.
+#[derive(Clone, Debug)]
+struct Roles {
+    /// Of the left operand and the result.
+    m: Vec<DimId>,
+    /// Of the right operand and the result.
+    n: Vec<DimId>,
+    /// Contracted.
+    k: Vec<DimId>,
+    /// Of both operands and the result.
+    batch: Vec<DimId>,
+}
+
+impl Roles {
+    fn of(func: &Func, inst: &Inst, over: &[DimId]) -> Self {
+        let (a, b) = (func.ty(inst.args[0]).dims(), func.ty(inst.args[1]).dims());
+        let only = |x: &[DimId], y: &[DimId]| x.iter().filter(|d| !y.contains(d)).copied().collect();
+        let batch = a.iter().filter(|d| b.contains(d) && !over.contains(d)).copied().collect();
+        Self { m: only(a, b), n: only(b, a), k: over.to_vec(), batch }
+    }
+}
+
+/// A product on tensor cores: an instruction of m16 · n8 · k.
+#[derive(Clone, Debug)]
+struct Form {
+    mma: Mma,
+    /// The dtype that operands are packed from.
+    small: Small,
+    m: Vec<Bit>,
+    n: Vec<Bit>,
+    k: Vec<Bit>,
+}
+
+impl Form {
+    fn of(func: &Func, _options: &Options, inst: &Inst, over: &[DimId]) -> Option<Self> {
+        let roles = Roles::of(func, inst, over);
+        let (a, b) = (func.ty(inst.args[0]).dtype(), func.ty(inst.args[1]).dtype());
+        let (mma, small) = match (a, b) {
+            (DType::F16, DType::F16) => (Mma::F16, Small::F16),
+            (DType::BF16, DType::BF16) => (Mma::BF16, Small::BF16),
+            _ => return None,
+        };
+        let (m, n, k) = (all_bits(func, &roles.m), all_bits(func, &roles.n), all_bits(func, &roles.k));
+        let fits = roles.batch.is_empty() && m.len() >= 4 && n.len() >= 3 && k.len() >= 4;
+        fits.then_some(Self { mma, small, m, n, k })
+    }
+
+    /// Rows of the result that warps share out, then columns: which bits each warp bit means.
+    fn warps(&self, warps: Warps) -> Vec<Bit> {
+        let rows = self.m[4..].iter();
+        let columns = self.n[3..].iter().rev();
+        let mut bits: Vec<Bit> = rows.chain(columns).copied().take(warps.bits as usize).collect();
+        bits.resize(warps.bits as usize, None);
+        bits
+    }
+
+    /// The rest of some bits, which registers number.
+    fn rest(bits: &[Bit], warps: &[Bit]) -> Vec<Bit> {
+        bits.iter().filter(|b| !warps.contains(b)).copied().collect()
+    }
+
+    fn only(warps: &[Bit], bits: &[Bit]) -> Vec<Bit> {
+        warps.iter().map(|w| if bits.contains(w) { *w } else { None }).collect()
+    }
+
+    /// The accumulator (PTX ISA, mma.m16n8k16): rows `lane / 4` and 8 more, columns `2 (lane % 4)` and 1 more.
+    fn accumulator(&self, warps: Warps) -> Spread {
+        let (m, n) = (&self.m, &self.n);
+        let warps = self.warps(warps);
+        let mut registers = vec![n[0], m[3]];
+        registers.extend(Self::rest(&n[3..], &warps));
+        registers.extend(Self::rest(&m[4..], &warps));
+        Spread { registers, lanes: vec![n[1], n[2], m[0], m[1], m[2]], warps }
+    }
+
+    /// The left operand: pairs along k; rows as the accumulator's.
+    fn left(&self, warps: Warps) -> Spread {
+        let (m, k) = (&self.m, &self.k);
+        let warps = Self::only(&self.warps(warps), m);
+        let mut registers = vec![k[0], m[3]];
+        registers.extend(&k[3..]);
+        registers.extend(Self::rest(&m[4..], &warps));
+        Spread { registers, lanes: vec![k[1], k[2], m[0], m[1], m[2]], warps }
+    }
+
+    /// The right operand: pairs along k; columns `lane / 4`.
+    fn right(&self, warps: Warps) -> Spread {
+        let (n, k) = (&self.n, &self.k);
+        let warps = Self::only(&self.warps(warps), n);
+        let mut registers = vec![k[0]];
+        registers.extend(&k[3..]);
+        registers.extend(Self::rest(&n[3..], &warps));
+        Spread { registers, lanes: vec![k[1], k[2], n[0], n[1], n[2]], warps }
+    }
+}
+
+/// How a product's result is spread.
+pub(crate) fn spread(func: &Func, options: &Options, warps: Warps, inst: &Inst, over: &[DimId]) -> Spread {
+    match Form::of(func, options, inst, over) {
+        Some(form) => form.accumulator(warps),
+        None => patches(func, warps, &Roles::of(func, inst, over)),
+    }
+}
+
+/// Patches of rows × columns in each thread, so that what is read from shared memory is used several times.
+fn patches(func: &Func, warps: Warps, roles: &Roles) -> Spread {
+    let (mut n, mut m) = (all_bits(func, &roles.n), all_bits(func, &roles.m));
+    m.extend(all_bits(func, &roles.batch));
+    let take = |from: &mut Vec<Bit>, count: usize| from.drain(..count.min(from.len())).collect::<Vec<Bit>>();
+    let mut registers = take(&mut n, 2);
+    let mut lanes = take(&mut n, 3);
+    lanes.extend(take(&mut m, LANE_BITS - lanes.len()));
+    let more = LANE_BITS - lanes.len();
+    lanes.extend(take(&mut n, more));
+    lanes.resize(LANE_BITS, None);
+    let mut of_warps: Vec<Bit> = Vec::new();
+    while of_warps.len() < warps.bits as usize {
+        of_warps.push(m.pop().or_else(|| n.pop()).flatten());
+    }
+    registers.extend(n);
+    registers.extend(m);
+    Spread { registers, lanes, warps: of_warps }
+}
+
+impl<'f> Lower<'f> {
+    /// A product; the result is a scalar if nothing is left.
+    pub(crate) fn dot(&mut self, inst: &'f Inst, over: &[DimId]) -> Result<(), Limit> {
+        if let Some(form) = Form::of(self.func, self.options, inst, over) {
+            return self.tensor_core(inst, &form);
+        }
+        let roles = Roles::of(self.func, inst, over);
+        let result = inst.results[0];
+        let spread = match self.spread_of(result) {
+            Some(spread) => spread.clone(),
+            None => blocked(self.func, self.warps, [], 0),
+        };
+        let sums = self.multiply_add(inst, &roles, &spread)?;
+        if self.is_scalar(result) {
+            self.scope.scalars.insert(result, sums[0]);
+        } else {
+            self.hold(result, spread, sums);
+        }
+        Ok(())
+    }
+
+    fn tensor_core(&mut self, inst: &'f Inst, form: &Form) -> Result<(), Limit> {
+        let (acc, left, right) = (form.accumulator(self.warps), form.left(self.warps), form.right(self.warps));
+        let sides = [(Side::Left, inst.args[0], &left, &form.m), (Side::Right, inst.args[1], &right, &form.n)];
+        let [a, b] = self.fragments(form.small, sides, &form.k)?;
+        let zero = self.b.f32(0.0);
+        let mut sums = vec![zero; acc.len()];
+        // Registers of one instruction: 4 sums, 4 of the left operand, 2 of the right.
+        let steps = 1 << (form.k.len() - 4);
+        let column_bits = acc.registers.iter().filter(|b| form.n[3..].contains(b)).count();
+        let (rows, columns) = ((sums.len() / 4) >> column_bits, 1 << column_bits);
+        for step in 0..steps {
+            let a: Vec<Vec<Reg>> = (0..rows).map(|row| self.fragment(&a, row * steps + step, 4)).collect();
+            let b = self.columns(&b, columns, steps, step);
+            for (row, a) in a.iter().enumerate() {
+                for (column, b) in b.iter().enumerate() {
+                    let sums = &mut sums[4 * (row * columns + column)..][..4];
+                    let args: Vec<Reg> = a.iter().chain(b).chain(sums.iter()).copied().collect();
+                    let next = self.b.emit(Op::Mma(form.mma), &args, &[Ty::F32; 4]);
+                    sums.copy_from_slice(&next);
+                }
+            }
+        }
+        self.hold(inst.results[0], acc, sums);
+        Ok(())
+    }
+
+    /// Multiply-adds on operands in shared memory, k by k.
+    fn multiply_add(&mut self, inst: &'f Inst, roles: &Roles, spread: &Spread) -> Result<Vec<Reg>, Limit> {
+        let dtype = self.dtype(inst.results[0]);
+        let element = Self::unit_bytes(element::carrier(dtype));
+        let mut operands = Vec::new();
+        let mut base = 0;
+        for (value, own) in [(inst.args[0], &roles.m), (inst.args[1], &roles.n)] {
+            let all = [own, &roles.k, &roles.batch].map(|dims| self.bits_of(dims));
+            let staged = Staged::plain(all.into_iter().flatten(), element);
+            let (from, mut held) = (self.dtype(value), self.held(value)?);
+            for register in &mut held.registers {
+                *register = element::cast(&mut self.b, from, dtype, *register);
+            }
+            operands.push((staged.clone(), base, held, own));
+            base += staged.bytes;
+        }
+        self.scratch(base);
+        for (staged, base, held, _) in &operands {
+            self.stage(staged, *base, held);
+        }
+        self.meet();
+        let zero = self.constant(dtype, pantile_ir::Scalar::zero(dtype));
+        let inits = vec![zero; spread.len()];
+        let steps: u32 = roles.k.iter().map(|d| 1 << self.bits(*d)).product();
+        self.contract(dtype, &operands, roles, spread, inits, steps)
+    }
+
+    fn contract(
+        &mut self,
+        dtype: DType,
+        operands: &[(Staged, u32, Held, &Vec<DimId>)],
+        roles: &Roles,
+        spread: &Spread,
+        inits: Vec<Reg>,
+        steps: u32,
+    ) -> Result<Vec<Reg>, Limit> {
+        let ty = element::carrier(dtype);
+        let bits = if Self::unit_bytes(ty) == 8 { 64 } else { 32 };
+        let unroll = steps.min(4);
+        let mut sides = Vec::new();
+        for (staged, base, _, own) in operands {
+            let dims: Vec<DimId> = own.iter().chain(&roles.batch).copied().collect();
+            let side = spread.only(&dims);
+            let thread = self.thread_offset(staged, &side);
+            let own: u32 = own.iter().map(|d| self.bits(*d)).sum();
+            sides.push((dims, side, thread, *base, own + staged.element.trailing_zeros()));
+        }
+        let count = self.b.i32((steps / unroll) as i32);
+        let types: Vec<Ty> = [Ty::I32].into_iter().chain(inits.iter().map(|_| ty)).collect();
+        let zero = self.b.i32(0);
+        let all: Vec<Reg> = [zero].into_iter().chain(inits).collect();
+        let test = self.b.open_with(&types);
+        let goes_on = self.b.compare(crate::simt::Compare::Lt, test[0], count);
+        let test = self.b.close(vec![goes_on]);
+        let at = self.b.open_with(&types);
+        let mut sums = at[1..].to_vec();
+        for n in 0..unroll {
+            let mut read = Vec::new();
+            for ((staged, ..), (dims, side, thread, base, step)) in operands.iter().zip(&sides) {
+                let moved = self.b.mul_const(at[0], i64::from(unroll) << step);
+                let moved = self.b.add(*thread, moved);
+                let mut units = Vec::new();
+                for r in 0..side.len() {
+                    let offset = i64::from(staged.offset(side, r)) + i64::from(*base) + (i64::from(n) << step);
+                    let place = self.b.add_const(moved, offset);
+                    let unit = self.b.load(Space::Shared, bits, 1, place, None)[0];
+                    units.push(self.of_unit(unit, ty));
+                }
+                read.push((dims, units));
+            }
+            for (r, sum) in sums.iter_mut().enumerate() {
+                let [x, y] = [0, 1].map(|o| read[o].1[spread.register_of_only(r, read[o].0)]);
+                *sum = if dtype.kind() == Kind::Float {
+                    self.b.fma(x, y, *sum)
+                } else {
+                    let product = element::binary(&mut self.b, pantile_ir::BinaryOp::Mul, dtype, x, y);
+                    element::binary(&mut self.b, pantile_ir::BinaryOp::Add, dtype, *sum, product)
+                };
+            }
+        }
+        let next = self.b.add_const(at[0], 1);
+        let body = self.b.close([next].into_iter().chain(sums).collect());
+        let ends = self.b.looped(all, test, body);
+        Ok(ends[1..].to_vec())
+    }
+}

@@ -1,0 +1,45 @@
+//! What the code of a variant relies on: strides, alignment, divisibility. It is read off a launch in `kernel.rs`.
+
+use pantile_ir::{Axis, DType, ExtentId, Func, ParamId};
+
+/// What is known of all launches of one variant of a kernel.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Facts {
+    /// One a parameter: neighbours along the last axis are neighbours in memory.
+    pub dense: Vec<bool>,
+    /// One a parameter: its address, and its strides along all axes but the last, are multiples of 2 to this many bytes.
+    pub aligned: Vec<u32>,
+    /// One an extent: a multiple of 2 to this.
+    pub divisible: Vec<u32>,
+}
+
+impl Facts {
+    /// No more is of use: 16 bytes are the widest access.
+    pub const MOST: u32 = 4;
+
+    /// Of dense tensors, all multiples of 16; known extents as they are.
+    pub fn best(func: &Func) -> Self {
+        let divisible = func.extents.iter().map(|e| e.known.map_or(Self::MOST, twos)).collect();
+        let params = func.params.len();
+        Self { dense: vec![true; params], aligned: vec![Self::MOST; params], divisible }
+    }
+
+    /// How many neighbours along a tensor's last axis may be read at once from any multiple of their number: as a power
+    /// of two. 0: one.
+    pub fn vector(&self, param: ParamId, dtype: DType, last: &Axis) -> u32 {
+        if !self.dense[param.index()] || last.by.is_some() {
+            return 0;
+        }
+        let bytes = dtype.bytes().trailing_zeros();
+        self.aligned[param.index()].saturating_sub(bytes).min(self.multiple(last.extent))
+    }
+
+    /// 2 to this divides an extent.
+    pub fn multiple(&self, extent: ExtentId) -> u32 {
+        self.divisible[extent.index()]
+    }
+}
+
+fn twos(n: i64) -> u32 {
+    if n == 0 { Facts::MOST } else { n.trailing_zeros().min(Facts::MOST) }
+}

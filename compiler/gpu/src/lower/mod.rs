@@ -1,0 +1,244 @@
+//! Tile IR → what each thread of a block does. One block runs one instance of the grid; tiles are spread over the
+//! registers of its threads ([`Spread`]), scalars are held by all threads alike, so control flow never diverges.
+//!
+//! The function has gone through the passes for fixed tiles: padding lanes are computed as valid ones, loads give 0 there,
+//! stores leave them out (`docs/decisions/0009`).
+
+mod access;
+mod blocks;
+mod convert;
+mod dot;
+mod facts;
+mod infer;
+mod operand;
+mod reduce;
+mod regions;
+mod rows;
+mod spread;
+mod staged;
+mod tiles;
+mod words;
+
+pub use facts::Facts;
+pub use spread::{Bit, LANE_BITS, Spread};
+pub use words::Words;
+
+use std::collections::HashMap;
+
+use pantile_diag::Span;
+use pantile_ir::{DType, DimId, Func, Inst, Type, Value};
+
+use crate::Limit;
+use crate::element;
+use crate::kernel::Options;
+use crate::simt::{Builder, Program, Special, Ty, Value as Reg};
+use blocks::Block;
+use infer::{Spreads, Warps};
+
+/// A tile in registers.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    /// Where its elements are.
+    pub spread: Spread,
+    /// One a register of the spread.
+    pub registers: Vec<Reg>,
+}
+
+/// What is known in a region, and forgotten behind it.
+#[derive(Clone, Default)]
+pub(crate) struct Scope {
+    /// Scalars by value.
+    scalars: HashMap<Value, Reg>,
+    /// Tiles by value: as they came, and as they were converted.
+    tiles: HashMap<Value, Vec<Held>>,
+    /// The current block of each dim.
+    blocks: HashMap<DimId, Block>,
+}
+
+/// Emits one program.
+pub(crate) struct Lower<'f> {
+    pub(crate) func: &'f Func,
+    pub(crate) words: &'f Words,
+    pub(crate) facts: &'f Facts,
+    pub(crate) options: &'f Options,
+    pub(crate) b: Builder,
+    pub(crate) scope: Scope,
+    /// How each tile is to be held; none for tiles that are made wherever they are needed.
+    pub(crate) spreads: Spreads,
+    pub(crate) warps: Warps,
+    /// The instruction that gives each value, where there is one.
+    pub(crate) defs: Vec<Option<&'f Inst>>,
+    /// The thread's lane and its warp.
+    pub(crate) lane: Reg,
+    pub(crate) warp: Reg,
+    /// Shared memory that the largest use takes, in bytes.
+    pub(crate) shared: u32,
+    /// Whether other threads may still read shared memory, or global memory may have been written, since all last met.
+    pub(crate) shared_in_use: bool,
+    pub(crate) stored: bool,
+    pub(crate) sites: Vec<(String, Span)>,
+}
+
+/// The program of each thread, and what its faults mean.
+pub(crate) fn lower(
+    func: &Func,
+    words: &Words,
+    facts: &Facts,
+    options: &Options,
+) -> Result<(Program, Vec<(String, Span)>), Limit> {
+    let warps = Warps::of(func);
+    let spreads = infer::spreads(func, facts, options, warps);
+    let mut b = Builder::new(entry_name(&func.name), warps.threads());
+    let thread = b.special(Special::Thread);
+    let lane = b.and_const(thread, 31);
+    let warp = b.shr_const(thread, 5);
+    let defs = definitions(func);
+    let scope = Scope::default();
+    let mut lower = Lower {
+        func,
+        words,
+        facts,
+        options,
+        b,
+        scope,
+        spreads,
+        warps,
+        defs,
+        lane,
+        warp,
+        shared: 0,
+        shared_in_use: false,
+        stored: false,
+        sites: Vec::new(),
+    };
+    lower.kernel()?;
+    let Lower { mut b, shared, sites, .. } = lower;
+    let program = b.program();
+    (program.words, program.shared, program.fault_word) = (words.len(), shared, 0);
+    let most = options.target.shared_bytes();
+    if shared as usize > most {
+        let message = format!(
+            "`{}` needs {} KiB of shared memory where {} has {} KiB a block; smaller blocks need less",
+            func.name,
+            shared.div_ceil(1024),
+            options.target,
+            most / 1024
+        );
+        return Err(Limit::new(message));
+    }
+    Ok((b.finish(), sites))
+}
+
+/// A name that PTX takes.
+fn entry_name(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' { c } else { '_' }).collect()
+}
+
+fn definitions(func: &Func) -> Vec<Option<&Inst>> {
+    fn walk<'f>(region: &'f pantile_ir::Region, defs: &mut Vec<Option<&'f Inst>>) {
+        for inst in &region.insts {
+            inst.results.iter().for_each(|v| defs[v.index()] = Some(inst));
+            inst.regions.iter().for_each(|r| walk(r, defs));
+        }
+    }
+    let mut defs = vec![None; func.types.len()];
+    walk(&func.body, &mut defs);
+    defs
+}
+
+impl<'f> Lower<'f> {
+    /// A fault of this compiler.
+    pub(crate) fn bug(&self, what: impl std::fmt::Display) -> Limit {
+        Limit::new(format!("this is a bug of the compiler, in `{}`: {what}", self.func.name))
+    }
+
+    /// The dims of a value's type.
+    pub(crate) fn dims(&self, value: Value) -> &'f [DimId] {
+        self.func.ty(value).dims()
+    }
+
+    /// The dtype of a value's elements.
+    pub(crate) fn dtype(&self, value: Value) -> DType {
+        self.func.ty(value).dtype()
+    }
+
+    /// Whether a value is a scalar.
+    pub(crate) fn is_scalar(&self, value: Value) -> bool {
+        matches!(self.func.ty(value), Type::Scalar(_))
+    }
+
+    /// The bits of positions along a dim: lanes are rounded up to a power of two.
+    pub(crate) fn bits(&self, dim: DimId) -> u32 {
+        lane_bits(self.func, dim)
+    }
+
+    /// A word of the launch.
+    pub(crate) fn word(&mut self, word: u32) -> Reg {
+        self.b.param(word)
+    }
+
+    /// A word that 32 bits hold.
+    pub(crate) fn word32(&mut self, word: u32) -> Reg {
+        let wide = self.word(word);
+        self.b.convert(crate::simt::Convert::Truncate, wide)
+    }
+
+    /// A scalar, in every thread.
+    pub(crate) fn scalar(&self, value: Value) -> Result<Reg, Limit> {
+        let reg = self.scope.scalars.get(&value).copied();
+        reg.ok_or_else(|| self.bug(format!("`%{}` is not there", value.0)))
+    }
+
+    /// A scalar parameter's bits as an element.
+    pub(crate) fn scalar_param(&mut self, word: u32, dtype: DType) -> Reg {
+        let bits = self.word(word);
+        match element::carrier(dtype) {
+            Ty::I64 => bits,
+            Ty::F64 => self.b.convert(crate::simt::Convert::Bits(Ty::F64), bits),
+            Ty::Bool | Ty::I32 | Ty::F32 => {
+                let low = self.b.convert(crate::simt::Convert::Truncate, bits);
+                element::from_unit(&mut self.b, dtype, low, 0)
+            }
+        }
+    }
+
+    /// The site of a fault: its code.
+    pub(crate) fn site(&mut self, message: impl Into<String>, span: Span) -> Reg {
+        self.sites.push((message.into(), span));
+        self.b.i32(self.sites.len() as i32)
+    }
+
+    /// Stops the launch where a predicate holds.
+    pub(crate) fn fault_if(&mut self, holds: Reg, message: impl Into<String>, span: Span) {
+        if self.b.known(holds) == Some(0) {
+            return;
+        }
+        let code = self.site(message, span);
+        self.b.emit(crate::simt::Op::Fault, &[holds, code], &[]);
+    }
+
+    /// Room in shared memory for one use, from its start: all threads have left the last one.
+    pub(crate) fn scratch(&mut self, bytes: u32) {
+        if self.shared_in_use {
+            self.meet();
+        }
+        self.shared = self.shared.max(bytes);
+        self.shared_in_use = true;
+    }
+
+    /// All threads meet; what was written is there for all.
+    pub(crate) fn meet(&mut self) {
+        self.b.barrier();
+        self.stored = false;
+    }
+}
+
+/// All bits of positions along some dims, the last dim's lowest first.
+pub(crate) fn all_bits(func: &Func, dims: &[DimId]) -> Vec<Bit> {
+    dims.iter().rev().flat_map(|d| (0..lane_bits(func, *d)).map(|p| Some((*d, p)))).collect()
+}
+
+/// The bits of positions along a dim.
+pub(crate) fn lane_bits(func: &Func, dim: DimId) -> u32 {
+    (func.dim(dim).size.max(1) as u64).next_power_of_two().trailing_zeros()
+}

@@ -1,0 +1,380 @@
+//! A kernel's own control flow: the grid, loops over walks and ranges, branches. What an instruction computes is emitted
+//! elsewhere.
+
+use pantile_ir::{GridAxis, Inst, Loop, Op, Over, ParamId, ParamKind, Region, Type, Value};
+
+use super::infer::Kind;
+use super::{Lower, Spread};
+use crate::Limit;
+use crate::element;
+use crate::simt::{Binary, Compare, Convert, Special, Ty, Value as Reg};
+
+impl<'f> Lower<'f> {
+    /// The whole kernel: one block, one instance.
+    pub(crate) fn kernel(&mut self) -> Result<(), Limit> {
+        for param in &self.func.params {
+            if let ParamKind::Scalar(dtype, value) = param.kind {
+                let at = self.func.params.iter().position(|p| std::ptr::eq(p, param)).unwrap_or(0);
+                let word = self.words.param(ParamId(at as u32), 0);
+                let scalar = self.scalar_param(word, dtype);
+                self.scope.scalars.insert(value, scalar);
+            }
+        }
+        for (n, dim) in self.func.dims.iter().enumerate() {
+            if dim.whole || dim.over.is_none() {
+                let zero = self.b.i32(0);
+                self.bind(pantile_ir::DimId(n as u32), zero);
+            }
+        }
+        self.grid()?;
+        self.region(&self.func.body)
+    }
+
+    /// Which instance this block is: the first axis varies fastest.
+    fn grid(&mut self) -> Result<(), Limit> {
+        let mut rest = self.b.special(Special::Block);
+        let axes = self.func.grid.len();
+        for (n, axis) in self.func.grid.iter().enumerate() {
+            let size = match axis {
+                GridAxis::Walk(dim) => self.block_count(*dim),
+                GridAxis::Each(axis, _) => self.axis_size(*axis),
+            };
+            let last = n + 1 == axes;
+            let index = if last { rest } else { self.b.binary(Binary::URem, rest, size) };
+            if !last {
+                rest = self.b.binary(Binary::UDiv, rest, size);
+            }
+            match axis {
+                GridAxis::Walk(dim) => self.bind(*dim, index),
+                GridAxis::Each(_, value) => {
+                    let wide = self.b.sign_extend(index);
+                    self.scope.scalars.insert(*value, wide);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn region(&mut self, region: &'f Region) -> Result<(), Limit> {
+        region.insts.iter().try_for_each(|inst| self.inst(inst))
+    }
+
+    fn inst(&mut self, inst: &'f Inst) -> Result<(), Limit> {
+        match &inst.op {
+            Op::For(it) => self.repeat(inst, it),
+            Op::If => self.branch(inst),
+            Op::Load(param, index) => self.load(inst, *param, index),
+            Op::Store { .. } => self.store(inst),
+            Op::Reduce(op, over) => self.reduce(inst, *op, over),
+            Op::Dot(over) => self.dot(inst, over),
+            Op::ArgReduce(..)
+            | Op::Scan(..)
+            | Op::Sort { .. }
+            | Op::KthLargest(_)
+            | Op::Gather(_)
+            | Op::Split { .. }
+            | Op::Merge { .. }
+            | Op::MaskGet(_)
+            | Op::MaskPut(..)
+            | Op::Print(_)
+            | Op::Assert(_) => self.row_op(inst),
+            Op::Const(..)
+            | Op::Extent(_)
+            | Op::BlockIndex(_)
+            | Op::BlockLen(_)
+            | Op::Pos(_)
+            | Op::At(_)
+            | Op::Valid(_)
+            | Op::OrderAt(_)
+            | Op::Unary(_)
+            | Op::Binary(_)
+            | Op::Select
+            | Op::Cast(_)
+            | Op::Broadcast(_)
+            | Op::Random => match self.func.ty(inst.results[0]) {
+                Type::Scalar(_) => self.scalar_step(inst),
+                Type::Tile(..) => self.tile_step(inst),
+            },
+        }
+    }
+
+    #[allow(clippy::wildcard_enum_match_arm, reason = "every other op is one of its operands' elements")]
+    fn scalar_step(&mut self, inst: &'f Inst) -> Result<(), Limit> {
+        let reg = match &inst.op {
+            Op::Const(dtype, scalar) => self.constant(*dtype, *scalar),
+            Op::Extent(extent) => {
+                let size = self.extent(*extent);
+                self.b.sign_extend(size)
+            }
+            Op::BlockIndex(dim) => {
+                let index = self.block(*dim)?.index;
+                self.b.sign_extend(index)
+            }
+            Op::BlockLen(dim) => {
+                let len = self.block(*dim)?.len;
+                self.b.sign_extend(len)
+            }
+            _ => {
+                let args: Vec<Reg> = inst.args.iter().map(|a| self.scalar(*a)).collect::<Result<_, _>>()?;
+                if let Op::Binary(pantile_ir::BinaryOp::Div | pantile_ir::BinaryOp::Rem) = inst.op {
+                    let dtype = self.dtype(inst.args[0]);
+                    if !dtype.is_float() && self.b.known(args[1]).is_none_or(|bits| bits == 0) {
+                        let zero = element::is_zero(&mut self.b, dtype, args[1]);
+                        self.fault_if(zero, "an integer is divided by zero", inst.span);
+                    }
+                }
+                self.one_element(inst, &args)?
+            }
+        };
+        self.scope.scalars.insert(inst.results[0], reg);
+        Ok(())
+    }
+
+    /// What a region carries in or out: scalars, and tiles in the spreads of these values.
+    fn flatten(&mut self, values: &[Value], as_held: &[Value]) -> Result<Vec<Reg>, Limit> {
+        let mut all = Vec::new();
+        for (value, like) in values.iter().zip(as_held) {
+            if self.is_scalar(*value) {
+                all.push(self.scalar(*value)?);
+            } else {
+                let spread = self.carried_spread(*like)?;
+                all.extend(self.at(*value, &spread)?);
+            }
+        }
+        Ok(all)
+    }
+
+    fn carried_spread(&self, value: Value) -> Result<Spread, Limit> {
+        match &self.spreads[value.index()] {
+            Kind::Fixed(spread) => Ok(spread.clone()),
+            Kind::Free | Kind::Unknown => Err(self.bug(format!("`%{}` is carried without a spread", value.0))),
+        }
+    }
+
+    /// The values that flattened registers are.
+    fn unflatten(&mut self, values: &[Value], mut registers: &[Reg]) -> Result<(), Limit> {
+        for value in values {
+            if self.is_scalar(*value) {
+                self.scope.scalars.insert(*value, registers[0]);
+                registers = &registers[1..];
+            } else {
+                let spread = self.carried_spread(*value)?;
+                let (own, rest) = registers.split_at(spread.len());
+                self.scope.tiles.remove(value);
+                self.hold(*value, spread, own.to_vec());
+                registers = rest;
+            }
+        }
+        Ok(())
+    }
+
+    fn branch(&mut self, inst: &'f Inst) -> Result<(), Limit> {
+        let condition = self.scalar(inst.args[0])?;
+        let [then, other] = &inst.regions[..] else { return Err(self.bug("a branch without two arms")) };
+        let scope = self.scope.clone();
+        let in_use = self.shared_in_use;
+        let mut arms = Vec::new();
+        for arm in [then, other] {
+            self.b.open(Vec::new());
+            self.region(arm)?;
+            let yields = self.flatten(&arm.yields, &inst.results)?;
+            arms.push(self.b.close(yields));
+            self.scope = scope.clone();
+            self.shared_in_use |= in_use;
+        }
+        let other = arms.pop().unwrap_or_default();
+        let then = arms.pop().unwrap_or_default();
+        let results = self.b.choose(condition, then, other);
+        self.unflatten(&inst.results, &results)
+    }
+
+    fn repeat(&mut self, inst: &'f Inst, it: &'f Loop) -> Result<(), Limit> {
+        let Some(args) = inst.loop_args(self.func) else { return Err(self.bug("a loop without operands")) };
+        let body = inst.body();
+        let carried = &body.args[usize::from(it.over == Over::Range)..];
+        let inits = self.flatten(args.inits, carried)?;
+        let (lo, hi) = self.trips(it, &args)?;
+        let row = match it.list {
+            Some(mask) => Some(self.mask_list(mask, args.row, (lo, hi), inst)?),
+            None => None,
+        };
+        let counter = match row {
+            Some(_) => self.b.i32(0),
+            None => lo,
+        };
+        let end = row.map_or(hi, |row| row.count);
+        let ty = self.b.ty(counter);
+        let all: Vec<Reg> = [counter].into_iter().chain(inits).collect();
+        let types: Vec<Ty> = all.iter().map(|r| self.b.ty(*r)).collect();
+        let test = self.b.open_with(&types);
+        let goes_on = self.b.compare(Compare::Lt, test[0], end);
+        let test = self.b.close(vec![goes_on]);
+        let scope = self.scope.clone();
+        let at = self.b.open_with(&types);
+        // What the round before left in shared memory may still be read, and what it stored not be seen.
+        (self.shared_in_use, self.stored) = (true, true);
+        let index = match row {
+            Some(row) => self.load_i32(row.list, at[0]),
+            None => at[0],
+        };
+        let keeps = self.round(inst, it, index, row.is_some().then_some((lo, hi)), &at[1..], carried)?;
+        let one = self.b.constant(ty, 1);
+        let next = self.b.add(at[0], one);
+        let yields: Vec<Reg> = [next].into_iter().chain(keeps).collect();
+        let body = self.b.close(yields);
+        self.scope = scope;
+        let results = self.b.looped(all, test, body);
+        self.unflatten(&inst.results, &results[1..])
+    }
+
+    /// One round: the body, if bounds and guard let it.
+    fn round(
+        &mut self,
+        inst: &'f Inst,
+        it: &'f Loop,
+        index: Reg,
+        bounds: Option<(Reg, Reg)>,
+        carried_in: &[Reg],
+        carried: &'f [Value],
+    ) -> Result<Vec<Reg>, Limit> {
+        match it.over {
+            Over::Walk(dim) => self.bind(dim, index),
+            Over::Range => {
+                for region in &inst.regions {
+                    self.scope.scalars.insert(region.args[0], index);
+                }
+            }
+        }
+        let mut goes = self.b.bool(true);
+        if let Some((lo, hi)) = bounds.filter(|_| it.bounds) {
+            let (low, high) = (self.b.compare(Compare::Ge, index, lo), self.b.compare(Compare::Lt, index, hi));
+            goes = self.b.and(low, high);
+        }
+        if it.guard {
+            let guard = &inst.regions[0];
+            self.region(guard)?;
+            let keeps = self.scalar(guard.yields[0])?;
+            goes = self.b.and(goes, keeps);
+        }
+        let body = inst.body();
+        if self.b.known(goes) == Some(1) {
+            self.unflatten(carried, carried_in)?;
+            self.region(body)?;
+            return self.flatten(&body.yields, carried);
+        }
+        let scope = self.scope.clone();
+        self.b.open(Vec::new());
+        self.unflatten(carried, carried_in)?;
+        self.region(body)?;
+        let yields = self.flatten(&body.yields, carried)?;
+        let then = self.b.close(yields);
+        self.scope = scope;
+        self.b.open(Vec::new());
+        let other = self.b.close(carried_in.to_vec());
+        Ok(self.b.choose(goes, then, other))
+    }
+
+    /// The first number and the one behind the last: I64 of ranges, I32 of blocks.
+    fn trips(&mut self, it: &Loop, args: &pantile_ir::LoopArgs<'_>) -> Result<(Reg, Reg), Limit> {
+        let (mut lo, mut hi) = match (&it.over, args.range) {
+            (Over::Range, Some((lo, hi))) => (self.scalar(lo)?, self.scalar(hi)?),
+            (Over::Walk(dim), _) => (self.b.i32(0), self.block_count(*dim)),
+            (Over::Range, None) => return Err(self.bug("a range without ends")),
+        };
+        if let Some((from, to)) = args.bounds {
+            let (from, to) = (self.scalar(from)?, self.scalar(to)?);
+            // Bounds may lie anywhere; what is between them and the walk fits 32 bits.
+            let (lo64, hi64) = (self.b.sign_extend(lo), self.b.sign_extend(hi));
+            let from = self.b.binary(Binary::Max, from, lo64);
+            let from = self.b.binary(Binary::Min, from, hi64);
+            let to = self.b.binary(Binary::Min, to, hi64);
+            let to = self.b.binary(Binary::Max, to, lo64);
+            lo = self.b.convert(Convert::Truncate, from);
+            hi = self.b.convert(Convert::Truncate, to);
+        }
+        Ok((lo, hi))
+    }
+
+    /// The kept blocks of a mask's row. Where there is nothing to visit the row is not looked at.
+    fn mask_list(
+        &mut self,
+        mask: ParamId,
+        row: &[Value],
+        (lo, hi): (Reg, Reg),
+        inst: &Inst,
+    ) -> Result<MaskList, Limit> {
+        let some = self.b.compare(Compare::Lt, lo, hi);
+        let (number, width, inside) = self.mask_row(mask, row, some, inst.span)?;
+        let counts = self.word(self.words.param(mask, 1));
+        let lists = self.word(self.words.param(mask, 2));
+        let offset = self.b.mul_const(number, 4);
+        let at = self.b.add(counts, offset);
+        let there = self.b.and(some, inside);
+        let count = self.b.load(crate::simt::Space::Constant, 32, 1, at, Some(there))[0];
+        let first = self.b.mul(number, width);
+        let first = self.b.mul_const(first, 4);
+        let list = self.b.add(lists, first);
+        Ok(MaskList { count, list })
+    }
+
+    /// The row-major number of a mask's row, the length of a row (I64), and whether there is such a row; a wrong index is
+    /// a fault where `looked_at` holds.
+    pub(crate) fn mask_row(
+        &mut self,
+        mask: ParamId,
+        row: &[Value],
+        looked_at: Reg,
+        span: pantile_diag::Span,
+    ) -> Result<(Reg, Reg, Reg), Limit> {
+        let axes = self.func.axes(mask);
+        let mut number = self.b.i64(0);
+        let mut there = self.b.bool(true);
+        for (axis, value) in axes.iter().zip(row) {
+            let index = self.scalar(*value)?;
+            let size = self.axis_size(*axis);
+            let size = self.b.zero_extend(Ty::I64, size);
+            let inside = self.b.compare(Compare::ULt, index, size);
+            there = self.b.and(there, inside);
+            let outside = self.b.unary(crate::simt::Unary::Not, inside);
+            let outside = self.b.and(outside, looked_at);
+            let (name, extent) = (&self.func.param(mask).name, &self.func.extents[axis.extent.index()].name);
+            self.fault_if(outside, format!("an index into `{name}` is outside axis `{extent}`"), span);
+            number = self.b.mul(number, size);
+            number = self.b.add(number, index);
+        }
+        let width = match axes.last() {
+            Some(axis) => self.axis_size(*axis),
+            None => self.b.i32(0),
+        };
+        let width = self.b.zero_extend(Ty::I64, width);
+        Ok((number, width, there))
+    }
+
+    /// The memory position of a walk position, I64; -1 where there is none.
+    pub(crate) fn order_at(&mut self, extent: pantile_ir::ExtentId, position: Reg) -> Result<Reg, Limit> {
+        let order = self.func.extents[extent.index()].order;
+        let length = match order {
+            Some(order) => self.b.i64(self.func.orders[order.index()].len),
+            None => {
+                let size = self.extent(extent);
+                self.b.zero_extend(Ty::I64, size)
+            }
+        };
+        let inside = self.b.compare(Compare::ULt, position, length);
+        let none = self.b.i64(-1);
+        let Some(order) = order else { return Ok(self.b.select(inside, position, none)) };
+        let table = self.word(self.words.order(order));
+        let offset = self.b.mul_const(position, 4);
+        let at = self.b.add(table, offset);
+        let entry = self.b.load(crate::simt::Space::Constant, 32, 1, at, Some(inside))[0];
+        let entry = self.b.sign_extend(entry);
+        Ok(self.b.select(inside, entry, none))
+    }
+}
+
+/// The kept blocks of a mask's row: how many (I32), and the address of their numbers.
+#[derive(Clone, Copy)]
+struct MaskList {
+    count: Reg,
+    list: Reg,
+}

@@ -1,0 +1,145 @@
+//! How the elements of a tile are spread over a block's registers, lanes and warps, bit by bit. Moving a tile from one
+//! spread to another is `convert.rs`'s business.
+
+use pantile_ir::DimId;
+
+/// What one bit of a register, lane or warp number means: a bit of a position along a dim; `None`: nothing, the same
+/// elements are held twice.
+pub type Bit = Option<(DimId, u32)>;
+
+/// Lane bits of a warp.
+pub const LANE_BITS: usize = 5;
+
+/// Where each element of a tile is held. Every bit of every dim's positions stands exactly once.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Spread {
+    /// What the bits of a register's number mean, lowest first.
+    pub registers: Vec<Bit>,
+    /// Of a lane's number.
+    pub lanes: Vec<Bit>,
+    /// Of a warp's number.
+    pub warps: Vec<Bit>,
+}
+
+impl Spread {
+    /// Registers of each thread.
+    pub fn len(&self) -> usize {
+        1 << self.registers.len()
+    }
+
+    /// The position along a dim that a register's number adds.
+    pub fn position(&self, register: usize, dim: DimId) -> u32 {
+        let bit = |(n, bit): (usize, &Bit)| match bit {
+            Some((d, power)) if *d == dim => ((register >> n & 1) as u32) << power,
+            Some(_) | None => 0,
+        };
+        self.registers.iter().enumerate().map(bit).sum()
+    }
+
+    /// The spread of a tile that lacks all but these dims: what is left of the registers, lanes and warps that held other
+    /// dims hold the same.
+    pub fn only(&self, dims: &[DimId]) -> Spread {
+        let keep = |bit: &Bit| bit.filter(|(d, _)| dims.contains(d));
+        Spread {
+            registers: self.registers.iter().filter_map(|b| keep(b).map(Some)).collect(),
+            lanes: self.lanes.iter().map(keep).collect(),
+            warps: self.warps.iter().map(keep).collect(),
+        }
+    }
+
+    /// The register of [`Spread::only`] that holds what a register of this one needs.
+    pub fn register_of_only(&self, register: usize, dims: &[DimId]) -> usize {
+        let mut at = 0;
+        let mut number = 0;
+        for (n, bit) in self.registers.iter().enumerate() {
+            if bit.is_some_and(|(d, _)| dims.contains(&d)) {
+                number |= (register >> n & 1) << at;
+                at += 1;
+            }
+        }
+        number
+    }
+
+    /// For each register of `target` the own register that holds the same elements, if all lanes and warps hold the same
+    /// dims in both.
+    pub fn permutation_to(&self, target: &Spread) -> Option<Vec<usize>> {
+        if self.lanes != target.lanes || self.warps != target.warps {
+            return None;
+        }
+        let place = |bit: &Bit| match bit {
+            Some(_) => self.registers.iter().position(|b| b == bit),
+            None => None,
+        };
+        let places: Vec<usize> = target.registers.iter().map(place).collect::<Option<_>>()?;
+        let from = |n: usize| places.iter().enumerate().map(|(k, p)| (n >> k & 1) << p).sum();
+        Some((0..target.len()).map(from).collect())
+    }
+
+    /// How many neighbours along a dim a thread holds in consecutive positions from a multiple of their number, as a power
+    /// of two; and which register bits they are, lowest first.
+    pub fn run(&self, dim: DimId) -> Vec<usize> {
+        (0..).map_while(|power| self.registers.iter().position(|b| *b == Some((dim, power)))).collect()
+    }
+
+    /// Whether a thread's number decides nothing: every lane and warp holds all.
+    pub fn free_bits(&self) -> (u32, u32) {
+        let free =
+            |bits: &[Bit]| bits.iter().enumerate().filter(|(_, b)| b.is_none()).map(|(n, _)| 1u32 << n).sum::<u32>();
+        (free(&self.lanes), free(&self.warps))
+    }
+
+    /// Neighbours along the first dim in one thread, `vector` of them; then lanes, so that a warp touches memory in one
+    /// piece; warps over the slowest. `dims` are with the number of bits of their positions, fastest first.
+    pub fn blocked(dims: &[(DimId, u32)], vector: u32, warp_bits: u32) -> Spread {
+        let mut bits: Vec<(DimId, u32)> = dims.iter().flat_map(|(d, n)| (0..*n).map(|p| (*d, p))).collect();
+        let first = dims.first().map_or(0, |(_, n)| vector.min(*n)) as usize;
+        let mut registers: Vec<Bit> = bits.drain(..first).map(Some).collect();
+        let some = bits.len().min(LANE_BITS);
+        let mut lanes: Vec<Bit> = bits.drain(..some).map(Some).collect();
+        lanes.resize(LANE_BITS, None);
+        let of_warps = bits.len() - bits.len().min(warp_bits as usize);
+        let mut warps: Vec<Bit> = bits.drain(of_warps..).map(Some).collect();
+        warps.resize(warp_bits as usize, None);
+        registers.extend(bits.into_iter().map(Some));
+        Spread { registers, lanes, warps }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Spread;
+    use pantile_ir::DimId;
+
+    const I: DimId = DimId(0);
+    const J: DimId = DimId(1);
+
+    #[test]
+    fn blocked_spreads_every_bit_once() {
+        let s = Spread::blocked(&[(J, 7), (I, 4)], 2, 2);
+        let all = s.registers.iter().chain(&s.lanes).chain(&s.warps).flatten();
+        let mut seen: Vec<_> = all.copied().collect();
+        seen.sort();
+        let want: Vec<_> = (0..4).map(|p| (I, p)).chain((0..7).map(|p| (J, p))).collect();
+        assert_eq!(seen, want);
+        assert_eq!(s.warps, [Some((I, 2)), Some((I, 3))]);
+    }
+
+    #[test]
+    fn only_drops_registers_and_keeps_lanes() {
+        let s = Spread::blocked(&[(J, 7), (I, 4)], 2, 2);
+        let o = s.only(&[I]);
+        assert_eq!(o.lanes, [None; 5]);
+        assert_eq!(o.len(), 4);
+        let at = s.registers.iter().position(|b| *b == Some((I, 1)));
+        assert_eq!(at.map(|n| s.register_of_only(1 << n, &[I])), Some(2));
+    }
+
+    #[test]
+    fn permutations_need_the_same_lanes() {
+        let s = Spread { registers: vec![Some((I, 0)), Some((J, 0))], lanes: vec![None; 5], warps: vec![] };
+        let t = Spread { registers: vec![Some((J, 0)), Some((I, 0))], ..s.clone() };
+        assert_eq!(s.permutation_to(&t), Some(vec![0, 2, 1, 3]));
+        let u = Spread { lanes: vec![Some((I, 1)); 5], ..t };
+        assert_eq!(s.permutation_to(&u), None);
+    }
+}
