@@ -5,6 +5,7 @@
 mod element;
 mod kernel;
 mod lower;
+pub mod llvm;
 pub mod simt;
 mod target;
 mod tensor_map;

@@ -73,9 +73,11 @@ impl Target {
     /// The version of PTX that its code is written in, as LLVM's feature names it.
     pub fn ptx(self) -> &'static str {
         match self.sm {
-            ..100 => "ptx80",
-            100..120 => "ptx86",
-            _ => "ptx87",
+            // The least that has products of 8-bit floats; a driver of CUDA 12.4 takes it.
+            ..100 => "ptx84",
+            100..103 => "ptx86",
+            120 => "ptx87",
+            _ => "ptx88",
         }
     }
 }

@@ -13,6 +13,9 @@
 //! - Constants ([`Op::Const`]) are literals: they may be used in any region, also outside the one they stand in.
 
 mod build;
+mod text;
+mod typing;
+mod verify;
 
 pub use build::Builder;
 
@@ -173,7 +176,7 @@ pub enum Convert {
     Float(Ty),
     /// The same bits: I32 ↔ F32, I64 ↔ F64.
     Bits(Ty),
-    /// The low 16 bits of an I32 as [`Small`] → F32, exact.
+    /// The low 16 bits (of 8-bit floats the low 8) of an I32 as [`Small`] → F32, exact.
     Widen(Small),
 }
 
@@ -251,7 +254,7 @@ pub enum WgmmaLeft {
 
 /// A tensor-core product of one warpgroup (`wgmma.mma_async`), m64 × n × 32 bytes of k, with f32 sums. Operands: what
 /// the left one takes, the right one's descriptor (I64), the n/2 accumulators. Asynchronous: results hold after
-/// [`Op::WgmmaWait`].
+/// [`Op::WgmmaWait`]. Like all shared addresses, those in descriptors count from the start of the block's shared memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Wgmma {
     /// Columns, a multiple of 8 up to 256.
