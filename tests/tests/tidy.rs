@@ -40,6 +40,7 @@ const EDGES: &[(&str, &[&str])] = &[
     ("compiler/interp", &["diag", "ir"]),
     ("compiler/cpu", &["diag", "ir"]),
     ("compiler/gpu", &["diag", "ir"]),
+    ("compiler/gpu", &["diag", "ir"]),
     ("compiler", &["diag", "syntax", "grammar", "ir"]),
     ("runtime", &["diag", "ir", "interp", "cpu", "gpu", "compiler"]),
 ];
@@ -82,6 +83,7 @@ fn heavy_libraries_are_named_in_one_place() {
         ("logos::", "compiler/syntax/src/"),
         ("clap::", "runtime/cli/src/"),
         ("cudarc::", "runtime/src/cuda/"),
+        ("libloading::", "compiler/gpu/src/llvm/"),
     ];
     for (name, text) in all(".rs") {
         for (library, place) in places {

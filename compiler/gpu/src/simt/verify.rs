@@ -173,11 +173,14 @@ impl Check<'_> {
         let args = self.types(&inst.args);
         let given = inst.op.results(&args)?;
         self.frame(&inst.op)?;
-        let given = match inst.op {
-            Op::If => self.branch(inst)?,
-            Op::Loop => self.repeat(inst, &args)?,
-            _ if inst.regions.is_empty() => given,
-            _ => return Err("has no regions".into()),
+        let given = if inst.op == Op::If {
+            self.branch(inst)?
+        } else if inst.op == Op::Loop {
+            self.repeat(inst, &args)?
+        } else if inst.regions.is_empty() {
+            given
+        } else {
+            return Err("has no regions".into());
         };
         if matches!(inst.op, Op::Const(_)) {
             let typed = inst.results.len() == 1 && self.types(&inst.results) == given;
