@@ -18,6 +18,7 @@ mod rainfusion;
 mod report;
 mod run;
 mod screen;
+mod selftest;
 mod target;
 mod values;
 mod walks;
@@ -43,6 +44,7 @@ enum Command {
     Explain(explain::Options),
     Devices(devices::Options),
     Bench(bench::Options),
+    Selftest(selftest::Options),
 }
 
 fn main() -> ExitCode {
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         Command::Explain(options) => explain::run(options),
         Command::Devices(options) => devices::run(options),
         Command::Bench(options) => bench::run(options),
+        Command::Selftest(options) => selftest::run(options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -317,6 +317,21 @@ fn vector_instructions_are_chosen() {
 }
 
 #[test]
+fn devices_are_held_to_the_interpreter() {
+    let inputs = Inputs::new();
+    let shown = done(&["selftest", "--only", "softmax"]);
+    assert!(shown.contains("softmax_rows") && shown.ends_with("cpu agrees with the interpreter\n"), "{shown}");
+    let source = inputs.path("own.tile");
+    let code = "kernel own<T: number>(x: tensor<T>[N], i: tensor<i32>[N]) -> (y: tensor<T>[N]) grid (n in N by 4) { y[n] = x[i[n]]; }
+order back(p in F * Y * X, F: int, Y: int, X: int) -> int { F * Y * X - 1 - p }";
+    fs::write(&source, code).expect("a file");
+    let shown = done(&["selftest", &source]);
+    // Indices of -1 stop both devices.
+    assert!(shown.contains("own") && shown.contains("back"), "{shown}");
+    refused(&["selftest", "--only", "nothing"], 2, &["nothing is called so", "--only"]);
+}
+
+#[test]
 fn speed_is_measured_and_written() {
     let scratch = Inputs::new();
     let file = scratch.path("ratios.json");
