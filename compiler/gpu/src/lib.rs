@@ -4,8 +4,9 @@
 #[allow(dead_code, unused_imports, reason = "lowering calls it")]
 mod element;
 mod kernel;
-mod lower;
+pub mod layout;
 pub mod llvm;
+mod lower;
 pub mod simt;
 mod target;
 mod tensor_map;
