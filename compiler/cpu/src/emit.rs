@@ -145,6 +145,11 @@ impl<'a> Emit<'a> {
         self.b.current_block().unwrap_or(self.entry)
     }
 
+    /// The instruction that was emitted last in this block.
+    pub fn last(&self) -> Option<Inst> {
+        self.b.func.layout.last_inst(self.here())
+    }
+
     /// Continues in a block that was left before anything was put into it.
     pub fn enter_again(&mut self, block: Block) {
         self.b.switch_to_block(block);

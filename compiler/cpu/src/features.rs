@@ -1,7 +1,9 @@
-//! Which vector instructions the host has that Cranelift does not write. Nothing is emitted here.
+//! Which vector instructions the host has that Cranelift does not write, and how large its cache is. Nothing is emitted
+//! here.
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 /// Instructions beyond Cranelift's 128-bit vectors. Each includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,6 +42,34 @@ impl Features {
         }
         Features::Baseline
     }
+}
+
+/// The bytes of the largest cache, as the processor tells it; where it does not, what is usual.
+pub fn last_cache() -> i64 {
+    static BYTES: OnceLock<i64> = OnceLock::new();
+    const USUAL: i64 = 32 << 20;
+    *BYTES.get_or_init(|| told_cache().unwrap_or(USUAL))
+}
+
+#[cfg(target_arch = "x86_64")]
+fn told_cache() -> Option<i64> {
+    use std::arch::x86_64::{__cpuid, __cpuid_count};
+    // Intel's leaf of caches, and AMD's.
+    let leaf = if __cpuid(0).eax >= 4 && __cpuid_count(4, 0).eax & 31 != 0 { 4 } else { 0x8000_001d };
+    if leaf != 4 && __cpuid(0x8000_0000).eax < leaf {
+        return None;
+    }
+    let size = |n: u32| {
+        let told = __cpuid_count(leaf, n);
+        let of = |shift: u32, bits: u32| i64::from((told.ebx >> shift) & ((1 << bits) - 1)) + 1;
+        (told.eax & 31 != 0).then(|| of(22, 10) * of(12, 10) * of(0, 12) * (i64::from(told.ecx) + 1))
+    };
+    (0..16).map_while(size).max()
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn told_cache() -> Option<i64> {
+    None
 }
 
 impl Default for Features {

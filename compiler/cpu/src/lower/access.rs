@@ -207,6 +207,25 @@ impl<'f> Lower<'_, 'f> {
         Ok(Element { address: at, exists })
     }
 
+    /// Where lane 0 of `inner` is in the row after the current one along `row`, and the bytes from lane to lane: of a load
+    /// whose rows are runs in memory.
+    pub(super) fn row_after(
+        &mut self,
+        inst: &'f Inst,
+        row: DimId,
+        inner: DimId,
+    ) -> Result<Option<(ir::Value, u32)>, Limit> {
+        let access = self.opened(inst)?;
+        let along = |dim: DimId| access.dims.iter().filter(move |a| a.dim == dim);
+        let (Some(by), Some(to)) = (along(row).next(), along(inner).next()) else { return Ok(None) };
+        let plain = by.table.is_none() && to.dense && along(row).count() == 1 && along(inner).count() == 1;
+        if !plain || !access.tiles.is_empty() {
+            return Ok(None);
+        }
+        let at = self.access_row(inst)?;
+        Ok(Some((self.e.ins().iadd(at, by.stride), access.dtype.bytes() as u32)))
+    }
+
     fn access_whole_row(&mut self, access: &Access) -> Result<ir::Value, Limit> {
         let mut at = access.base;
         for along in &access.dims {
@@ -266,7 +285,7 @@ impl<'f> Lower<'_, 'f> {
 
     /// Stores at the current place.
     pub(super) fn store(&mut self, inst: &'f Inst, level: Level) -> Result<(), Limit> {
-        let Op::Store { mode, .. } = inst.op else { return Err(self.bug("a store that is none")) };
+        let Op::Store { param, mode, .. } = inst.op else { return Err(self.bug("a store that is none")) };
         let (value, mask) = self.stored_operands(inst, level)?;
         let width = self.width(level);
         let plain = mask.is_none() && mode != StoreMode::AtomicAdd;
@@ -280,6 +299,9 @@ impl<'f> Lower<'_, 'f> {
                 StoreMode::Set | StoreMode::AtomicAdd => value,
             };
             vector::store(&mut self.e, value, at, 0);
+            if mode == StoreMode::Set && !self.facts.is_read(param) {
+                self.streamed.extend(self.e.last());
+            }
             return Ok(());
         }
         let indices = self.tile_indices(inst, level)?;

@@ -1,7 +1,7 @@
 //! What planning needs to know about a function: who defines and reads each value, which region it belongs to, and which
 //! dim is innermost in memory. Nothing is decided here that depends on fusion.
 
-use pantile_ir::{DType, DimId, Func, Index, Inst, Op, ParamId, ParamKind, Region, Value};
+use pantile_ir::{DType, DimId, Func, Index, Inst, Op, ParamId, ParamKind, Region, StoreMode, Value};
 
 /// The number of a region in pre-order; 0 is the body.
 pub type RegionId = usize;
@@ -26,6 +26,8 @@ pub struct Facts<'f> {
     pub rank: Vec<usize>,
     /// Whether `print` and `assert` count.
     pub checks: bool,
+    /// Whether each parameter's elements are read, if only to add to them.
+    pub read: Vec<bool>,
     /// Whether each parameter has neighbouring elements along its last axis.
     pub dense: Vec<bool>,
 }
@@ -44,6 +46,7 @@ impl<'f> Facts<'f> {
             needed: vec![false; count],
             rank: Vec::new(),
             checks,
+            read: vec![false; func.params.len()],
             dense: dense.to_vec(),
         };
         facts.walk(&func.body, None, 0);
@@ -62,6 +65,10 @@ impl<'f> Facts<'f> {
         for inst in &region.insts {
             for arg in &inst.args {
                 self.uses[arg.index()] += 1;
+            }
+            let adds = |mode: StoreMode| mode != StoreMode::Set;
+            if let Op::Load(param, _) | Op::Store { param, .. } = inst.op {
+                self.read[param.index()] |= !matches!(inst.op, Op::Store { mode, .. } if !adds(mode));
             }
             for result in &inst.results {
                 self.defs[result.index()] = Some(inst);
@@ -164,6 +171,11 @@ impl<'f> Facts<'f> {
     pub fn is_contiguous(&self, load: &Inst, dim: DimId) -> bool {
         let Op::Load(param, index) = &load.op else { return false };
         self.dense[param.index()] && index.last() == Some(&Index::Dim(dim)) && self.func.dim(dim).order.is_none()
+    }
+
+    /// Whether this kernel reads elements of a parameter.
+    pub fn is_read(&self, param: ParamId) -> bool {
+        self.read[param.index()]
     }
 
     /// Whether a parameter is a tensor that this kernel writes.

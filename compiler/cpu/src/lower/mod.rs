@@ -81,6 +81,8 @@ pub fn lower(func: &Func, options: &Options, dense: &[bool]) -> Result<Lowered, 
         frame: Frame::default(),
         sites: Vec::new(),
         fault: None,
+        streamed: HashSet::new(),
+        streams: false,
     };
     lower.function()?;
     let Lower { e, sites, .. } = lower;
@@ -119,6 +121,10 @@ struct Lower<'x, 'f> {
     frame: Frame,
     sites: Vec<(String, Span)>,
     fault: Option<ir::Block>,
+    /// Stores of the loop under way that may go around the caches.
+    streamed: HashSet<ir::Inst>,
+    /// Whether any store may have.
+    streams: bool,
 }
 
 impl<'f> Lower<'_, 'f> {
@@ -167,12 +173,20 @@ impl<'f> Lower<'_, 'f> {
         self.region(&plan.body)?;
         self.e.close(cell, 1, &[]);
         let fine = self.e.int(0);
-        self.e.ins().return_(&[fine]);
+        self.leave(fine);
         if let Some(fault) = self.fault {
             let site = self.e.enter(fault)[0];
-            self.e.ins().return_(&[site]);
+            self.leave(site);
         }
         Ok(())
+    }
+
+    /// Returns, once what was stored around the caches is where others see it.
+    fn leave(&mut self, with: ir::Value) {
+        if self.streams {
+            self.e.ins().fence();
+        }
+        self.e.ins().return_(&[with]);
     }
 
     /// A word of the launch.

@@ -7,10 +7,10 @@
 use cranelift_codegen::ir::{self, InstBuilder, TrapCode, types};
 use pantile_ir::{DType, ReduceOp};
 
-use super::Lower;
+use super::{Lower, Words};
 use crate::emit::Looped;
 use crate::vector::{Lanes, Width};
-use crate::wide::{self, Body};
+use crate::wide::{self, Ahead, Body};
 use crate::{Limit, arith};
 
 /// A loop over lanes `0..whole`, a multiple of four.
@@ -25,6 +25,8 @@ pub(super) struct LaneLoop<'a> {
     pub start: &'a [Lanes],
     /// How what is carried becomes one, and in which dtype.
     pub folds: &'a [(ReduceOp, DType)],
+    /// What to bring into a cache meanwhile.
+    pub ahead: &'a [Ahead],
 }
 
 /// Emits lanes of a loop: from, to, groups a trip, what is carried.
@@ -44,6 +46,7 @@ impl<'x, 'f> Lower<'x, 'f> {
             Some(lanes) if it.size >= lanes && simple => lanes,
             Some(_) | None => return Ok(emit(self, (zero, it.whole), it.copies, it.start)?.0),
         };
+        self.streamed.clear();
         let here = self.e.block(&[]);
         self.e.jump(here, &[]);
         let carried: Vec<ir::Value> = it.start.iter().map(Lanes::value).collect();
@@ -54,7 +57,7 @@ impl<'x, 'f> Lower<'x, 'f> {
         let start: Vec<Lanes> = start.map(|(lanes, v)| Lanes::from_values(lanes.dtype, Width::Four, &[*v])).collect();
         let (end, looped) = emit(self, (params[0], it.whole), 1, &start)?;
         let exit = self.e.here();
-        let Some((body, code)) = self.wide_form(&looped, &carried, it.folds)? else {
+        let Some((body, code)) = self.wide_form(&looped, &carried, it)? else {
             self.e.enter_again(exit);
             self.e.ins().trap(TrapCode::unwrap_user(1));
             self.e.enter_again(here);
@@ -63,7 +66,9 @@ impl<'x, 'f> Lower<'x, 'f> {
         };
         self.e.enter_again(here);
         let done = self.e.ins().band_imm_s(it.whole, -lanes);
-        let sums = wide::call(&mut self.e, self.jit, &body, &code, done, &tys)?;
+        let stream = body.streams().then(|| self.word(Words::STREAMED));
+        self.streams |= stream.is_some();
+        let sums = wide::call(&mut self.e, self.jit, &body, &code, done, stream, &tys)?;
         self.e.jump(narrow, &[&[done], &sums[..]].concat());
         self.e.enter_again(exit);
         Ok(end)
@@ -73,12 +78,14 @@ impl<'x, 'f> Lower<'x, 'f> {
         &mut self,
         looped: &Looped,
         carried: &[ir::Value],
-        folds: &[(ReduceOp, DType)],
+        it: &LaneLoop<'_>,
     ) -> Result<Option<(Body, Vec<u8>)>, Limit> {
-        let folds: Vec<(ir::Block, ir::Value)> = folds.iter().map(|(op, dtype)| self.fold_block(*op, *dtype)).collect();
-        let Some(body) = wide::read(self.e.b.func, looped.body, looped.before, carried, &folds) else {
-            return Ok(None);
-        };
+        let folds: Vec<(ir::Block, ir::Value)> =
+            it.folds.iter().map(|(op, dtype)| self.fold_block(*op, *dtype)).collect();
+        let streamed = std::mem::take(&mut self.streamed);
+        let read = wide::read(self.e.b.func, looped.body, looped.before, carried, &folds, &streamed);
+        let Some(mut body) = read else { return Ok(None) };
+        it.ahead.iter().for_each(|ahead| body.fetch(*ahead));
         Ok(wide::assemble(self.jit.features(), &body)?.map(|code| (body, code)))
     }
 

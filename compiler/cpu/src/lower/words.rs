@@ -2,9 +2,11 @@
 
 use pantile_ir::{DimId, ExtentId, Func, OrderId, ParamId, ParamKind};
 
+use crate::features::last_cache;
 use crate::kernel::{Arg, Launch};
 
-/// Where each number of a launch stands, in words. Word 0 is the variant of the code.
+/// Where each number of a launch stands, in words. Word 0 is the variant of the code, word 1 whether outputs go around the
+/// caches.
 #[derive(Clone, Debug)]
 pub struct Words {
     params: Vec<usize>,
@@ -15,9 +17,12 @@ pub struct Words {
 }
 
 impl Words {
+    /// The byte offset of whether outputs that are not read go around the caches.
+    pub const STREAMED: i32 = 8;
+
     /// The layout for a function.
     pub fn new(func: &Func) -> Self {
-        let mut len = 1;
+        let mut len = 2;
         let mut take = |n: usize| {
             len += n;
             len - n
@@ -61,6 +66,7 @@ impl Words {
     pub fn pack(&self, func: &Func, launch: &Launch<'_>, variant: u64) -> Vec<u64> {
         let mut words = vec![0; self.len];
         words[0] = variant;
+        words[1] = u64::from(streamed(func, launch.extents));
         for (at, arg) in self.params.iter().zip(launch.args) {
             match arg {
                 Arg::Scalar(bits) => words[*at] = *bits,
@@ -92,4 +98,17 @@ impl Words {
         }
         words
     }
+}
+
+/// Whether all tensors together fill more than the last cache: what is written then is gone from it before anyone reads
+/// it, and space for it is better left to what is read.
+fn streamed(func: &Func, extents: &[i64]) -> bool {
+    let bytes = func.params.iter().map(|param| match &param.kind {
+        ParamKind::Tensor(dtype, axes) => {
+            let elements = axes.iter().map(|axis| func.axis_size(*axis, extents));
+            elements.fold(dtype.bytes() as i64, i64::saturating_mul)
+        }
+        ParamKind::Scalar(..) | ParamKind::Mask(_) => 0,
+    });
+    bytes.fold(0, i64::saturating_add) > last_cache()
 }

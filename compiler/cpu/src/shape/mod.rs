@@ -48,9 +48,10 @@ impl Loop {
         let mut shape = Shape { all: self.instructions.len(), ..Shape::default() };
         for one in &self.instructions {
             let memory = (0..one.op_count()).find(|n| one.op_kind(*n) == OpKind::Memory);
-            // A comparison with memory is written with it in front, as a store is.
-            let writes = memory == Some(0) && !matches!(one.mnemonic(), Mnemonic::Cmp | Mnemonic::Test);
-            let reads = memory.is_some() && !writes && one.mnemonic() != Mnemonic::Lea;
+            // A comparison with memory is written with it in front, as a store is. What is fetched early is neither.
+            let fetches = matches!(one.mnemonic(), Mnemonic::Prefetcht0 | Mnemonic::Prefetcht1);
+            let writes = memory == Some(0) && !fetches && !matches!(one.mnemonic(), Mnemonic::Cmp | Mnemonic::Test);
+            let reads = memory.is_some() && !writes && !fetches && one.mnemonic() != Mnemonic::Lea;
             shape.fma += usize::from(is_fma(one.mnemonic()));
             shape.loads += usize::from(reads);
             shape.broadcasts += usize::from(reads && (one.mnemonic() == Mnemonic::Vbroadcastss || one.is_broadcast()));

@@ -157,9 +157,10 @@ grid (r in N by 4) {
 grid (r in N by 4) {
     y[r, :] = x[r, :] * w + z[r, :];
 }";
-    // In two groups a trip and, of what is written wide, one by one at the end.
+    // In two groups a trip and, of what is written wide, one by one at the end. With the exponentials of a row, the next
+    // is fetched.
     let maximum = "0 fma, 2 loads (0 broadcast), 0 stores, 0 stack, 15 in all";
-    let exponential = "10 fma, 2 loads (0 broadcast), 2 stores, 0 stack, 41 in all";
+    let exponential = "10 fma, 2 loads (0 broadcast), 2 stores, 0 stack, 43 in all";
     for features in available() {
         let mut loops = [softmax, affine].map(|text| loops_of_text(text, features));
         let want: [&[&str]; 2] = match features {
@@ -175,7 +176,7 @@ grid (r in N by 4) {
                     maximum,
                     "0 fma, 1 loads (0 broadcast), 0 stores, 0 stack, 9 in all",
                     exponential,
-                    "5 fma, 1 loads (0 broadcast), 1 stores, 0 stack, 22 in all",
+                    "5 fma, 1 loads (0 broadcast), 1 stores, 0 stack, 23 in all",
                 ],
                 &["0 fma, 2 loads (0 broadcast), 1 stores, 0 stack, 8 in all"],
             ],

@@ -41,6 +41,40 @@ pub(crate) struct Body {
     pub(crate) pointers: Vec<Vec<Value>>,
     /// 32-bit values, one for all lanes.
     pub(crate) scalars: Vec<Value>,
+    /// What is to be brought into a cache on the way: the first, or the one behind it.
+    ahead: Vec<(Place, Cache)>,
+}
+
+/// What will be read later.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ahead {
+    /// Where lane 0 is.
+    pub address: Value,
+    /// Bytes from lane to lane.
+    pub bytes: u32,
+    /// Where to bring it.
+    pub into: Cache,
+}
+
+/// One of the caches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cache {
+    First,
+    Second,
+}
+
+impl Body {
+    /// Whether it has stores that may go around the caches; if so, its function asks whether they shall.
+    pub(crate) fn streams(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step.op, Op::Store(_, _, Way::Streamed)))
+    }
+
+    /// Makes it fetch what will be read later, a lane for each of its own.
+    pub(crate) fn fetch(&mut self, ahead: Ahead) {
+        let place = Place { pointer: self.pointers.len(), scale: ahead.bytes, offset: 0 };
+        self.ahead.push((place, ahead.into));
+        self.pointers.push(vec![ahead.address]);
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,10 +120,22 @@ enum Memory {
     Unsigned16,
 }
 
+/// How a store goes to memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// As others do.
+    Cached,
+    /// Around the caches, where the caller asks for it and the place is at a multiple of [`LINE`].
+    Streamed,
+}
+
+/// The bytes of a line of the caches.
+const LINE: u32 = 64;
+
 #[derive(Clone, Copy, Debug)]
 enum Op {
     Load(Place, Memory),
-    Store(Place, Memory),
+    Store(Place, Memory, Way),
     One(One),
     Two(Two),
     /// By a number of bits.
@@ -154,7 +200,8 @@ enum Compare {
     Unsigned(u8),
 }
 
-/// Calls the wide form of a body over the lanes `0..lanes`; the four lanes of each thing that is carried.
+/// Calls the wide form of a body over the lanes `0..lanes`; the four lanes of each thing that is carried. `stream` is not
+/// zero if stores that may go around the caches shall; a body without such has none.
 ///
 /// # Errors
 /// What Cranelift refuses.
@@ -164,6 +211,7 @@ pub(crate) fn call(
     body: &Body,
     code: &[u8],
     lanes: Value,
+    stream: Option<Value>,
     returns: &[Type],
 ) -> Result<Vec<Value>, Limit> {
     let mut args = vec![lanes];
@@ -174,6 +222,7 @@ pub(crate) fn call(
         }
         args.push(sum);
     }
+    args.extend(stream);
     for scalar in &body.scalars {
         args.push(bits_as(e, *scalar, types::F32));
     }

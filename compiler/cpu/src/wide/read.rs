@@ -6,12 +6,12 @@
     reason = "of Cranelift's many instructions, what is not named has no wide form"
 )]
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{Block, Function, Inst, InstructionData, Opcode, Type, Value, ValueDef, types};
 
-use super::{Body, Compare, Fold, Memory, One, Op, Place, Register, Shift, Step, Two, Uniform};
+use super::{Body, Compare, Fold, Memory, One, Op, Place, Register, Shift, Step, Two, Uniform, Way};
 
 /// What is known of a value.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,22 +34,24 @@ struct Reader<'a> {
     func: &'a Function,
     /// Where constants of the loop stand, and nothing else that counts.
     before: Block,
+    streamed: &'a HashSet<Inst>,
     known: HashMap<Value, Known>,
     body: Body,
     steps: Vec<Step>,
 }
 
 /// The body of the loop `block`, which jumps to itself, whose first parameter counts lanes by four, and whose others
-/// start from `start` and are folded by the blocks of `folds`: of two parameters each, giving the value. `None` if any
-/// part of it has no wide form.
+/// start from `start` and are folded by the blocks of `folds`: of two parameters each, giving the value. Stores in
+/// `streamed` may go around the caches. `None` if any part of it has no wide form.
 pub(crate) fn read(
     func: &Function,
     block: Block,
     before: Block,
     start: &[Value],
     folds: &[(Block, Value)],
+    streamed: &HashSet<Inst>,
 ) -> Option<Body> {
-    let mut reader = Reader { func, before, known: HashMap::new(), body: Body::default(), steps: Vec::new() };
+    let mut reader = Reader { func, before, streamed, known: HashMap::new(), body: Body::default(), steps: Vec::new() };
     let params = func.dfg.block_params(block);
     let (index, carried) = params.split_first()?;
     reader.known.insert(*index, Known::Address(Vec::new(), 1, 0));
@@ -225,7 +227,8 @@ impl Reader<'_> {
     fn inst(&mut self, inst: Inst) -> Option<()> {
         let data = self.func.dfg.insts[inst];
         if let InstructionData::Store { opcode: Opcode::Store, args, offset, .. } = data {
-            return self.store(args[0], args[1], offset.into());
+            let way = if self.streamed.contains(&inst) { Way::Streamed } else { Way::Cached };
+            return self.store(args[0], args[1], offset.into(), way);
         }
         let result = self.func.dfg.inst_results(inst).first().copied()?;
         let known = match data {
@@ -263,13 +266,13 @@ impl Reader<'_> {
         Some(())
     }
 
-    fn store(&mut self, value: Value, address: Value, offset: i32) -> Option<()> {
+    fn store(&mut self, value: Value, address: Value, offset: i32, way: Way) -> Option<()> {
         let (x, memory, bytes) = match self.of(value)? {
             Known::Words(x, memory) => (x, memory, 2),
             _ => (self.lanes(value)?, Memory::Whole, 4),
         };
         let place = self.place(address, offset, bytes)?;
-        self.steps.push(Step { op: Op::Store(place, memory), args: vec![x], result: None });
+        self.steps.push(Step { op: Op::Store(place, memory, way), args: vec![x], result: None });
         Some(())
     }
 

@@ -1,12 +1,15 @@
 //! Every op and dtype in a loop over lanes: what has a wide form gives bit for bit what the 128-bit loop gives, which
 //! `lanes_tests.rs` holds to the op table. Which ops have none is written down, so that losing one is seen.
 
-use cranelift_codegen::ir::{Block, Function, InstBuilder, TrapCode, Value, types};
+use std::collections::HashSet;
+
+use cranelift_codegen::ir::{Block, Function, Inst, InstBuilder, TrapCode, Value, types};
 use cranelift_codegen::isa::CallConv;
 use cranelift_frontend::FunctionBuilderContext;
+use iced_x86::Mnemonic;
 use pantile_ir::{BinaryOp, DType, ReduceOp, Scalar, UnaryOp, eval};
 
-use super::{Body, assemble, call, lanes, read};
+use super::{Ahead, Body, Cache, LINE, assemble, call, lanes, read};
 use crate::emit::Looped;
 use crate::shape::{Loop, innermost};
 use crate::vector::{ACCESS, Lanes, Width, constant, load, register, store};
@@ -21,6 +24,8 @@ struct Case<'a> {
     inputs: &'a [DType],
     out: DType,
     fold: Option<ReduceOp>,
+    /// Whether what it stores may go around the caches.
+    streamed: bool,
     step: Step<'a>,
 }
 
@@ -30,6 +35,7 @@ struct Narrow {
     /// What is carried, before the loop.
     start: Vec<Value>,
     folds: Vec<(Block, Value)>,
+    streamed: HashSet<Inst>,
     /// Jumps to `entry`, with the first lane and what is carried.
     here: Block,
     entry: Block,
@@ -64,6 +70,7 @@ fn narrow(e: &mut Emit<'_>, case: &Case<'_>) -> Narrow {
     let (y, next) = (case.step)(e, &given);
     let at = address(e, case.inputs.len(), case.out);
     store(e, y, at, 0);
+    let streamed = e.last().filter(|_| case.streamed).into_iter().collect();
     let looped = it.blocks();
     let next: Vec<_> = next.iter().map(Lanes::value).collect();
     let end = e.close(it, 4, &next);
@@ -77,11 +84,11 @@ fn narrow(e: &mut Emit<'_>, case: &Case<'_>) -> Narrow {
         e.ins().trap(TrapCode::unwrap_user(1));
         (block, result)
     });
-    Narrow { looped, start, folds: folds.into_iter().collect(), here, entry, words, lanes: hi, end, after }
+    Narrow { looped, start, folds: folds.into_iter().collect(), streamed, here, entry, words, lanes: hi, end, after }
 }
 
 fn body(e: &Emit<'_>, narrow: &Narrow) -> Option<Body> {
-    read(e.b.func, narrow.looped.body, narrow.looped.before, &narrow.start, &narrow.folds)
+    read(e.b.func, narrow.looped.body, narrow.looped.before, &narrow.start, &narrow.folds, &narrow.streamed)
 }
 
 /// A function `(words, _, _, lanes)`: narrow or, if the loop has a wide form, wide. Stores the four lanes of what is
@@ -108,7 +115,9 @@ fn compile(case: &Case<'_>, features: Features) -> Option<Entry> {
             let (width, body, code) = form?;
             let done = e.ins().band_imm_s(narrow.lanes, -width);
             let tys: Vec<_> = narrow.start.iter().map(|v| e.ty(*v)).collect();
-            let sums = call(&mut e, &mut jit, &body, &code, done, &tys).expect("accepted by Cranelift");
+            let flag = 8 * (case.inputs.len() + 1) as i32;
+            let stream = body.streams().then(|| e.ins().load(types::I64, ACCESS, narrow.words, flag));
+            let sums = call(&mut e, &mut jit, &body, &code, done, stream, &tys).expect("accepted by Cranelift");
             [&[done], &sums[..]].concat()
         }
     };
@@ -127,14 +136,23 @@ fn compile(case: &Case<'_>, features: Features) -> Option<Entry> {
 
 /// The output, and behind it what was carried, after `count` lanes.
 fn run(entry: &Entry, case: &Case<'_>, columns: &[Vec<u8>], count: usize) -> Vec<u8> {
-    let mut out = vec![0xa5; COUNT * case.out.bytes() + 16];
-    let words: Vec<u64> = columns.iter().map(|c| c.as_ptr() as u64).chain([out.as_mut_ptr() as u64]).collect();
+    run_at(entry, case, columns, count, (0, false))
+}
+
+/// As [`run`], with the output so many bytes behind the start of a line, around the caches if asked for.
+fn run_at(entry: &Entry, case: &Case<'_>, columns: &[Vec<u8>], count: usize, (off, stream): (usize, bool)) -> Vec<u8> {
+    let size = COUNT * case.out.bytes() + 16;
+    let mut room = vec![0xa5; size + 2 * LINE as usize];
+    let start = room.as_ptr().align_offset(LINE as usize) + off;
+    let out = &mut room[start..start + size];
+    let words: Vec<u64> = columns.iter().map(|c| c.as_ptr() as u64).collect();
+    let words = [&words[..], &[out.as_mut_ptr() as u64, u64::from(stream)]].concat();
     // SAFETY: the words are the columns' addresses, each `COUNT` elements long.
     #[allow(unsafe_code, reason = "machine code is called")]
     unsafe {
         entry.call(words.as_ptr(), std::ptr::null_mut(), 0, count as u64);
     }
-    out
+    out.to_vec()
 }
 
 /// Numbers of all sizes and both signs, with those that are special.
@@ -216,7 +234,7 @@ fn unary_ops() {
     for dtype in CARRIED_IN_32_BITS {
         for op in UnaryOp::ALL.iter().copied().filter(|op| op.class().admits(dtype)) {
             let step = |e: &mut Emit<'_>, x: &[Lanes]| (arith::unary(e, op, x[0]), None);
-            let case = Case { inputs: &[dtype], out: dtype, fold: None, step: &step };
+            let case = Case { inputs: &[dtype], out: dtype, fold: None, streamed: false, step: &step };
             if !is_wide(&format!("{op:?} {dtype}"), &case) {
                 narrow.push(format!("{op:?} {dtype}"));
             }
@@ -236,7 +254,7 @@ fn binary_ops() {
                 let y = arith::binary(e, op, x[0], x[1]);
                 (if op.is_comparison() { convert::cast(e, y, DType::I32) } else { y }, None)
             };
-            let case = Case { inputs: &[dtype, dtype], out, fold: None, step: &step };
+            let case = Case { inputs: &[dtype, dtype], out, fold: None, streamed: false, step: &step };
             if !is_wide(&format!("{op:?} {dtype}"), &case) {
                 narrow.push(format!("{op:?} {dtype}"));
             }
@@ -262,7 +280,7 @@ fn casts_and_choices() {
                 let large = arith::binary(e, BinaryOp::Ge, y, limit);
                 (arith::select(e, large, y, other), None)
             };
-            let case = Case { inputs: &[from], out: to, fold: None, step: &step };
+            let case = Case { inputs: &[from], out: to, fold: None, streamed: false, step: &step };
             if to != DType::U32 && !is_wide(&format!("{from} as {to}"), &case) {
                 narrow.push(format!("{from} as {to}"));
             }
@@ -305,6 +323,7 @@ fn reductions() {
             inputs: &[DType::I16],
             out: DType::F32,
             fold: Some(op),
+            streamed: false,
             step: &|e, x| {
                 let wide = convert::cast(e, x[0], DType::F32);
                 step(e, &[wide, x[1]])
@@ -316,7 +335,55 @@ fn reductions() {
 }
 
 fn softmax() -> Case<'static> {
-    Case { inputs: &[DType::F32], out: DType::F32, fold: Some(ReduceOp::Sum), step: &softmax_step }
+    Case { inputs: &[DType::F32], out: DType::F32, fold: Some(ReduceOp::Sum), streamed: false, step: &softmax_step }
+}
+
+/// Stores around the caches need lines of their own: wherever the output lies, it is what stores through them make of it.
+#[test]
+fn stores_go_around_the_caches_where_lines_begin() {
+    let shifted = |e: &mut Emit<'_>, x: &[Lanes]| {
+        let one = constant(e, DType::F32, Scalar::Float(1.0), Width::Four);
+        let wide = convert::cast(e, x[0], DType::F32);
+        arith::binary(e, BinaryOp::Add, wide, one)
+    };
+    for out in [DType::F32, DType::BF16, DType::F16, DType::I16, DType::U16] {
+        let step = |e: &mut Emit<'_>, x: &[Lanes]| {
+            let y = shifted(e, x);
+            let y = if out.is_float() { convert::cast(e, y, out) } else { convert::cast(e, x[0], out) };
+            (y, None)
+        };
+        let case = Case { inputs: &[DType::I16], out, fold: None, streamed: true, step: &step };
+        let columns = [column(DType::I16, 3)];
+        let narrow = compile(&case, Features::Baseline).expect("narrow loops always compile");
+        for features in Features::ALL.iter().copied().filter(|f| *f != Features::Baseline && *f <= Features::host()) {
+            let wide = compile(&case, features).expect("a wide form");
+            let codes = streaming_codes(features, &case);
+            assert!(codes.contains(&Mnemonic::Vmovntps), "{out} {features}: {codes:?}");
+            for count in [0, 4, 16, 28, 64, COUNT] {
+                let want = run(&narrow, &case, &columns, count);
+                for at in [(0, true), (0, false), (4, true), (32, true), (60, true)] {
+                    let got = run_at(&wide, &case, &columns, count, at);
+                    assert_eq!(want, got, "{out} {features}, {count} lanes, {at:?}");
+                }
+            }
+        }
+    }
+}
+
+fn streaming_codes(features: Features, case: &Case<'_>) -> Vec<Mnemonic> {
+    let mut func =
+        Function::with_name_signature(Default::default(), signature(CallConv::SystemV, &[types::I64; 4], &[]));
+    let mut context = FunctionBuilderContext::new();
+    let mut e = Emit::new(&mut func, &mut context);
+    let narrow = narrow(&mut e, case);
+    let mut body = body(&e, &narrow).expect("a wide form");
+    body.fetch(Ahead { address: narrow.words, bytes: 4, into: Cache::Second });
+    let code = assemble(features, &body).expect("accepted by the assembler").expect("registers for all");
+    let loops = innermost(&code);
+    let codes: Vec<Mnemonic> =
+        loops.iter().flat_map(|l| &l.instructions).map(iced_x86::Instruction::mnemonic).collect();
+    assert!(codes.contains(&Mnemonic::Prefetcht1), "{features}: what is asked for early is fetched: {codes:?}");
+    codes
 }
 
 /// What keeps element-wise loops at the speed of the arithmetic: an operation is an instruction, and nothing but what is

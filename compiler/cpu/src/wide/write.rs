@@ -1,4 +1,4 @@
-//! Writes the wide form of a body as a function: `(lanes, pointers…, scalars…) -> what is carried`, in the System V
+//! Writes the wide form of a body as a function: `(lanes, pointers…, stream?, scalars…) -> what is carried`, in the System V
 //! calling convention. It goes over as many lanes as fill whole registers and leaves the others to the caller.
 //!
 //! What a reduction carries is kept once or twice, folded at the end, and returned as the four lanes of the 128-bit loop.
@@ -11,14 +11,14 @@ use iced_x86::code_asm::{
 };
 use iced_x86::{Code, IcedError, Instruction, MemoryOperand, Register as Machine};
 
-use super::{Body, Compare, Memory, Op, Place, Register, Step, Two, Uniform};
+use super::{Body, Cache, Compare, LINE, Memory, Op, Place, Register, Step, Two, Uniform, Way};
 use crate::{Features, Limit};
 
 mod codes;
 
 use codes::Width;
 
-/// Pointers come in these: five as arguments, two from the stack.
+/// Pointers, and whether to stream, come in these: five as arguments, two from the stack.
 const POINTERS: [AsmRegister64; 7] = [rsi, rdx, rcx, r8, r9, r10, r11];
 const ON_STACK: usize = 5;
 const SCALARS: usize = 8;
@@ -35,7 +35,7 @@ pub(crate) fn lanes(features: Features) -> Option<i64> {
 /// What the assembler refuses.
 pub(crate) fn assemble(features: Features, body: &Body) -> Result<Option<Vec<u8>>, Limit> {
     let Some(width) = Width::of(features) else { return Ok(None) };
-    if body.pointers.len() > POINTERS.len() || body.scalars.len() > SCALARS || body.carried.len() > RESULTS {
+    if words(body) > POINTERS.len() || body.scalars.len() > SCALARS || body.carried.len() > RESULTS {
         return Ok(None);
     }
     // As many constants in registers as leave enough of them for the rest.
@@ -49,6 +49,11 @@ pub(crate) fn assemble(features: Features, body: &Body) -> Result<Option<Vec<u8>
         }
     }
     Ok(None)
+}
+
+/// How many of [`POINTERS`] are taken.
+fn words(body: &Body) -> usize {
+    body.pointers.len() + usize::from(body.streams())
 }
 
 /// Why writing stopped.
@@ -80,13 +85,15 @@ struct Writer<'a> {
     far: HashMap<Register, (u32, CodeLabel)>,
     /// Free slots; the last is taken first.
     free: Vec<Slot>,
+    /// Whether stores that may go around the caches do.
+    streaming: bool,
 }
 
 impl<'a> Writer<'a> {
     fn new(width: Width, body: &'a Body, held: usize) -> Result<Self, Stop> {
         let free = (body.scalars.len() as Slot..width.slots()).collect();
         let asm = CodeAssembler::new(64)?;
-        Ok(Self { asm, width, body, held, slots: HashMap::new(), far: HashMap::new(), free })
+        Ok(Self { asm, width, body, held, slots: HashMap::new(), far: HashMap::new(), free, streaming: false })
     }
 
     fn write(mut self) -> Result<Vec<u8>, Stop> {
@@ -96,10 +103,9 @@ impl<'a> Writer<'a> {
 
     fn function(&mut self) -> Result<(), Stop> {
         let body = self.body;
-        for (n, pointer) in POINTERS.iter().enumerate().take(body.pointers.len()).skip(ON_STACK) {
+        for (n, pointer) in POINTERS.iter().enumerate().take(words(body)).skip(ON_STACK) {
             self.asm.mov(*pointer, qword_ptr(rsp + 8 * (n - ON_STACK + 1)))?;
         }
-        self.asm.xor(eax, eax)?;
         let copies = if body.carried.is_empty() { 1 } else { 2 };
         // The results first, since they take the highest slots: returning them must not overwrite one by another.
         let mut sums: Vec<Vec<Slot>> = Vec::new();
@@ -114,7 +120,11 @@ impl<'a> Writer<'a> {
                 self.give(from);
             }
         }
-        self.loops(&sums)?;
+        if body.streams() {
+            self.both_ways(&sums)?;
+        } else {
+            self.loops(&sums)?;
+        }
         self.fold(&sums)?;
         self.asm.vzeroupper()?;
         self.asm.ret()?;
@@ -127,7 +137,37 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
+    /// The loops twice: with stores around the caches, and, where they are not wanted or not aligned, without.
+    fn both_ways(&mut self, sums: &[Vec<Slot>]) -> Result<(), Stop> {
+        let body = self.body;
+        let (mut cached, mut done) = (self.asm.create_label(), self.asm.create_label());
+        let flag = POINTERS[body.pointers.len()];
+        self.asm.test(flag, flag)?;
+        self.asm.je(cached)?;
+        let mut seen: Vec<(usize, i32)> = Vec::new();
+        for step in &body.steps {
+            let Op::Store(place, _, Way::Streamed) = step.op else { continue };
+            if !seen.contains(&(place.pointer, place.offset)) {
+                seen.push((place.pointer, place.offset));
+                self.asm.lea(rax, qword_ptr(POINTERS[place.pointer] + place.offset))?;
+                self.asm.test(eax, (LINE - 1) as i32)?;
+                self.asm.jne(cached)?;
+            }
+        }
+        self.streaming = true;
+        self.loops(sums)?;
+        self.asm.jmp(done)?;
+        self.streaming = false;
+        self.asm.set_label(&mut cached)?;
+        self.loops(sums)?;
+        self.asm.set_label(&mut done)?;
+        // A label marks an instruction.
+        self.asm.nop()?;
+        Ok(())
+    }
+
     fn loops(&mut self, sums: &[Vec<Slot>]) -> Result<(), Stop> {
+        self.asm.xor(eax, eax)?;
         for copies in [2, 1].into_iter().filter(|n| *n <= sums.len()) {
             let step = (copies as u32 * self.width.lanes()) as i32;
             let (mut again, mut done) = (self.asm.create_label(), self.asm.create_label());
@@ -218,6 +258,14 @@ impl<'a> Writer<'a> {
         for ((register, _), slot) in body.carried.iter().zip(sums) {
             self.slots.insert(*register, *slot);
         }
+        for (place, into) in &body.ahead {
+            let code = match into {
+                Cache::First => Code::Prefetcht0_m8,
+                Cache::Second => Code::Prefetcht1_m8,
+            };
+            let at = self.place(*place, copy);
+            self.add(Instruction::with1(code, at))?;
+        }
         let next: Vec<Register> = body.carried.iter().map(|(_, next)| *next).collect();
         self.steps(&body.steps, &next, copy)?;
         for (next, sum) in next.iter().zip(sums) {
@@ -275,8 +323,11 @@ impl<'a> Writer<'a> {
     /// One step. `over` are slots of arguments that nothing needs afterwards; the result may take one.
     fn step(&mut self, step: &Step, args: &[Slot], over: &[Slot], copy: i32) -> Result<Option<Slot>, Stop> {
         let width = self.width;
-        if let Op::Store(place, memory) = step.op {
-            self.store(args[0], place, memory, copy)?;
+        if let Op::Store(place, memory, way) = step.op {
+            match way {
+                Way::Streamed if self.streaming => self.stream(args[0], place, memory, copy)?,
+                Way::Streamed | Way::Cached => self.store(args[0], place, memory, copy)?,
+            }
             return Ok(None);
         }
         let to = match (step.op, over.first()) {
@@ -428,21 +479,49 @@ impl<'a> Writer<'a> {
 
     fn store(&mut self, from: Slot, place: Place, memory: Memory, copy: i32) -> Result<(), Stop> {
         let (to, source) = (self.place(place, copy), self.width.register(from));
-        let pack = match (memory, self.width) {
-            (Memory::Whole, _) | (_, Width::Zmm) => {
-                return self.add(Instruction::with2(self.width.store(memory), to, source));
-            }
-            (Memory::Signed16, Width::Ymm) => Code::VEX_Vpackssdw_ymm_ymm_ymmm256,
-            (Memory::Unsigned16, Width::Ymm) => Code::VEX_Vpackusdw_ymm_ymm_ymmm256,
-        };
+        if memory == Memory::Whole || self.width == Width::Zmm {
+            return self.add(Instruction::with2(self.width.store(memory), to, source));
+        }
         let words = self.take()?;
-        let target = self.width.register(words);
-        self.add(Instruction::with3(pack, target, source, source))?;
-        // The packed halves of both 128-bit lanes, side by side.
-        self.add(Instruction::with3(Code::VEX_Vpermq_ymm_ymmm256_imm8, target, target, 0x08))?;
+        self.pack(memory, words, source)?;
         self.add(Instruction::with2(Code::VEX_Vmovups_xmmm128_xmm, to, Machine::XMM0 + words))?;
         self.free.push(words);
         Ok(())
+    }
+
+    /// A store around the caches.
+    fn stream(&mut self, from: Slot, place: Place, memory: Memory, copy: i32) -> Result<(), Stop> {
+        let (to, source) = (self.place(place, copy), self.width.register(from));
+        if memory == Memory::Whole {
+            return self.add(Instruction::with2(self.width.stream(), to, source));
+        }
+        let words = self.take()?;
+        match self.width {
+            Width::Zmm => {
+                let target = Machine::YMM0 + words;
+                self.add(Instruction::with2(self.width.store(memory), target, source))?;
+                self.add(Instruction::with2(Code::EVEX_Vmovntps_m256_ymm, to, target))?;
+            }
+            Width::Ymm => {
+                self.pack(memory, words, source)?;
+                self.add(Instruction::with2(Code::VEX_Vmovntps_m128_xmm, to, Machine::XMM0 + words))?;
+            }
+        }
+        self.free.push(words);
+        Ok(())
+    }
+
+    /// Eight lanes of 32 bits as 16 bits each in the lower half of a register.
+    fn pack(&mut self, memory: Memory, to: Slot, source: Machine) -> Result<(), Stop> {
+        let pack = match memory {
+            Memory::Whole => return Err(Stop::Form),
+            Memory::Signed16 => Code::VEX_Vpackssdw_ymm_ymm_ymmm256,
+            Memory::Unsigned16 => Code::VEX_Vpackusdw_ymm_ymm_ymmm256,
+        };
+        let target = self.width.register(to);
+        self.add(Instruction::with3(pack, target, source, source))?;
+        // The packed halves of both 128-bit lanes, side by side.
+        self.add(Instruction::with3(Code::VEX_Vpermq_ymm_ymmm256_imm8, target, target, 0x08))
     }
 
     /// Folds all that is carried and puts it where it is returned.

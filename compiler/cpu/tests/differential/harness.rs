@@ -125,9 +125,14 @@ impl Numbers {
 }
 
 /// A tensor's or mask's memory.
+/// A line of the caches: tensors begin with one, so that their outputs can go around them.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct Line([u8; 64]);
+
 enum Memory {
     Scalar(u64),
-    Tensor { bytes: Vec<u64>, strides: Vec<i64>, shape: Vec<usize>, dtype: DType },
+    Tensor { bytes: Vec<Line>, strides: Vec<i64>, shape: Vec<usize>, dtype: DType },
     Mask { bits: Vec<u8>, count: Vec<i32>, list: Vec<i32>, shape: Vec<usize> },
 }
 
@@ -161,12 +166,12 @@ impl Memory {
                     let at = address(&array.shape, &strides, n) * size;
                     eval::encode(array.dtype, array.data.get(n), &mut bytes[at..at + size]);
                 }
-                let words = bytes.chunks(8).map(|c| {
-                    let mut word = [0u8; 8];
-                    word[..c.len()].copy_from_slice(c);
-                    u64::from_le_bytes(word)
+                let lines = bytes.chunks(64).map(|c| {
+                    let mut line = Line([0; 64]);
+                    line.0[..c.len()].copy_from_slice(c);
+                    line
                 });
-                let bytes = words.collect();
+                let bytes = lines.collect();
                 Memory::Tensor { bytes, strides, shape: array.shape.clone(), dtype: array.dtype }
             }
             interp::Arg::Mask(mask) => {
@@ -199,7 +204,7 @@ impl Memory {
 
     fn elements(&self) -> Vec<Scalar> {
         let Memory::Tensor { bytes, strides, shape, dtype } = self else { return Vec::new() };
-        let bytes: Vec<u8> = bytes.iter().flat_map(|w| w.to_le_bytes()).collect();
+        let bytes: Vec<u8> = bytes.iter().flat_map(|line| line.0).collect();
         let count: usize = shape.iter().product();
         let size = dtype.bytes();
         (0..count)
@@ -316,7 +321,7 @@ fn run_compiled(
     let orders: Vec<Arc<Vec<i32>>> = orders.iter().map(|o| Arc::new(o.clone())).collect();
     let args: Vec<Arg> = memory.iter_mut().map(Memory::arg).collect();
     let launch = Launch { args: &args, extents: sizes, tables: &tables, orders: &orders };
-    let words = kernel.words(&launch).expect("a variant");
+    let mut words = kernel.words(&launch).expect("a variant");
     let cells: i64 = func
         .grid
         .iter()
@@ -330,7 +335,9 @@ fn run_compiled(
     let offset = arena.as_ptr().align_offset(64);
     let start = arena.as_mut_ptr().wrapping_add(offset).cast::<u8>();
     let first = (cells as u64).div_ceil(2);
-    for (from, count) in [(0, first), (first, cells as u64 - first)] {
+    for (streamed, from, count) in [(0, 0, first), (1, first, cells as u64 - first)] {
+        // As if the launch were larger than the caches: the second word.
+        words[1] = streamed;
         // SAFETY: the words describe memory of this case, shaped by the function's own axes; the arena is big enough.
         let fault = unsafe { kernel.run(&words, start, from, count) };
         if fault != 0 {

@@ -81,6 +81,11 @@ impl Width {
         }
     }
 
+    /// A store of a whole register around the caches.
+    pub(super) fn stream(self) -> Code {
+        self.pick(Code::VEX_Vmovntps_m256_ymm, Code::EVEX_Vmovntps_m512_zmm)
+    }
+
     /// `first = second · third + first`.
     pub(super) fn add_product(self) -> Code {
         self.pick(Code::VEX_Vfmadd231ps_ymm_ymm_ymmm256, Code::EVEX_Vfmadd231ps_zmm_k1z_zmm_zmmm512b32_er)
