@@ -3,6 +3,7 @@
 
 #[allow(dead_code, unused_imports, reason = "lowering calls it")]
 mod element;
+pub mod emulate;
 mod kernel;
 pub mod layout;
 pub mod llvm;

@@ -134,7 +134,8 @@ mod tests {
     fn limits_are_told_apart() {
         assert_eq!(map().check(), Ok(()));
         assert_eq!(map().box_bytes(), 4096);
-        let cases: [(fn(&mut TensorMap), &str); 7] = [
+        type Change = fn(&mut TensorMap);
+        let cases: [(Change, &str); 7] = [
             (|m| m.base = 8, "address"),
             (|m| m.element = 3, "elements of 3"),
             (|m| m.strides[0] = 24, "stride of 24"),
