@@ -113,7 +113,9 @@ impl Infer<'_> {
                 Kind::Fixed(spread) if self.covers(inst.args[1], result) => Kind::Fixed(spread.clone()),
                 _ => self.fixed_default(result),
             },
-            Op::Split { .. } | Op::Merge { .. } | Op::Random | Op::OrderAt(_) => self.fixed_default(result),
+            Op::Split { from, into } => self.reshaped(inst, result, std::slice::from_ref(from), into),
+            Op::Merge { from, into } => self.reshaped(inst, result, from, std::slice::from_ref(into)),
+            Op::Random | Op::OrderAt(_) => self.fixed_default(result),
             op => self.elementwise(inst, result, is_cheap(op)),
         }
     }
@@ -132,6 +134,18 @@ impl Infer<'_> {
             return Kind::Unknown;
         }
         self.fixed_default(result)
+    }
+
+    /// As the operand is held, where its bits are only renamed.
+    fn reshaped(&self, inst: &Inst, result: Value, from: &[DimId], into: &[DimId]) -> Kind {
+        match &self.kinds[inst.args[0].index()] {
+            Kind::Fixed(spread) => match super::gather::renamed(self.func, spread, from, into) {
+                Some(spread) => Kind::Fixed(spread),
+                None => self.fixed_default(result),
+            },
+            Kind::Free => self.fixed_default(result),
+            Kind::Unknown => Kind::Unknown,
+        }
     }
 
     fn covers(&self, tile: Value, result: Value) -> bool {
