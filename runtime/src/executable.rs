@@ -7,6 +7,7 @@ use pantile_diag::{SourceMap, Span};
 use pantile_ir::{BlockTable, Func, Order, OrderBody, one_to_one};
 
 use crate::balance::Balance;
+use crate::cuda::{Launcher, Started};
 use crate::device::Backend;
 use crate::launch::{Call, Operand};
 use crate::{Device, Error, Result, cpu, interp};
@@ -30,6 +31,8 @@ pub(crate) enum Code {
     Cpu(Box<pantile_cpu::Kernel>),
     /// The function itself.
     Interp,
+    /// Code for a GPU.
+    Cuda(Box<Launcher>),
 }
 
 impl Device {
@@ -42,29 +45,29 @@ impl Device {
     fn make(&self, func: &Arc<Func>, sources: &SourceMap) -> Result<Executable> {
         let orders: Vec<Arc<Vec<i32>>> =
             func.orders.iter().map(|order| self.table(order, sources)).collect::<Result<_>>()?;
-        let code = match self.backend {
-            Backend::Interp => Code::Interp,
-            Backend::Cpu => {
+        let table = |dim: &pantile_ir::Dim| {
+            let Some(order) = dim.order.map(|o| &orders[o.index()]) else { return Ok(None) };
+            block_table(func, dim, order).map(Some)
+        };
+        let tables: Vec<Option<Arc<BlockTable>>> = func.dims.iter().map(table).collect::<Result<_>>()?;
+        let code = match (self.backend, self.home()) {
+            (Backend::Cuda, Some(gpu)) => {
+                Code::Cuda(Box::new(Launcher::new(gpu, func, self.checks, &orders, &tables, sources)?))
+            }
+            (Backend::Interp | Backend::Cuda, _) => Code::Interp,
+            (Backend::Cpu, _) => {
                 let options = pantile_cpu::Options {
                     checks: self.checks,
                     features: self.features,
                     ..pantile_cpu::Options::default()
                 };
-                let kernel = pantile_cpu::compile(func, &options).map_err(|limit| limited(func, limit, sources))?;
+                let kernel = pantile_cpu::compile(func, &options);
+                let kernel = kernel.map_err(|l| limited(&func.name, l.message, l.span, sources))?;
                 Code::Cpu(Box::new(kernel))
             }
-            Backend::Cuda => {
-                let message = "this version compiles none for GPUs; use `cpu`".to_owned();
-                return Err(Error::Limit { kernel: func.name.clone(), message, line: None });
-            }
-        };
-        let table = |dim: &pantile_ir::Dim| {
-            let Some(order) = dim.order.map(|o| &orders[o.index()]) else { return Ok(None) };
-            block_table(func, dim, order).map(Some)
         };
         let largest = orders.iter().map(|o| o.iter().max().map_or(-1, |e| i64::from(*e))).collect();
-        let (tables, balance) = (func.dims.iter().map(table).collect::<Result<_>>()?, Balance::of(func));
-        Ok(Executable { func: func.clone(), code, tables, orders, largest, balance })
+        Ok(Executable { func: func.clone(), code, tables, orders, largest, balance: Balance::of(func) })
     }
 
     /// The table of an order: filled by its kernel on this device, checked, kept.
@@ -118,9 +121,9 @@ fn check_order(order: &Order, table: &[i32]) -> std::result::Result<(), String> 
     one_to_one(table).map_err(|why| why.to_string())
 }
 
-fn limited(func: &Func, limit: pantile_cpu::Limit, sources: &SourceMap) -> Error {
-    let line = line(sources, limit.span);
-    Error::Limit { kernel: func.name.clone(), message: limit.message, line }
+/// That a kernel cannot be compiled, and why.
+pub(crate) fn limited(kernel: &str, message: String, span: Span, sources: &SourceMap) -> Error {
+    Error::Limit { kernel: kernel.to_owned(), message, line: line(sources, span) }
 }
 
 /// `file:line` of a span, if it points into a file.
@@ -132,11 +135,27 @@ pub(crate) fn line(sources: &SourceMap, span: Span) -> Option<String> {
 impl Executable {
     /// Runs calls in one launch. Their operands have been checked against the function's parameters.
     pub(crate) fn run(&self, device: &Device, calls: &mut [Call<'_>], sources: &SourceMap) -> Result<()> {
+        match self.start(device, calls, sources)? {
+            Some(started) => started.finish(sources),
+            None => Ok(()),
+        }
+    }
+
+    /// Runs calls, or on a GPU starts them: what they write may be read by launches that come later, and by others when
+    /// they are finished.
+    pub(crate) fn start(
+        &self,
+        device: &Device,
+        calls: &mut [Call<'_>],
+        sources: &SourceMap,
+    ) -> Result<Option<Started>> {
         calls.iter().try_for_each(|call| self.check_walks(call.extents))?;
         match &self.code {
-            Code::Cpu(kernel) => cpu::run(self, kernel, device, calls, sources),
-            Code::Interp => interp::run(self, device, calls, sources),
+            Code::Cpu(kernel) => cpu::run(self, kernel, device, calls, sources)?,
+            Code::Interp => interp::run(self, device, calls, sources)?,
+            Code::Cuda(launcher) => return launcher.start(calls, sources).map(Some),
         }
+        Ok(None)
     }
 
     /// An order's elements must lie within what is walked in it.

@@ -10,6 +10,7 @@ use pantile_compiler::{Bindings, Call, OrderArg, Plan, PlanArg, PlanBindings, Si
 use pantile_ir::{Func, Scalar, Table};
 
 use crate::buffers::{Buffers, Ends, Usage};
+use crate::cuda::{Event, Started};
 use crate::executable::Executable;
 use crate::kernel::{Constant, fix};
 use crate::launch::{self, Operand, Output, check, verify, writes_nothing};
@@ -174,13 +175,15 @@ impl PipelineOn {
     }
 
     fn run(&self, ready: &Ready, args: &[Arg<'_>], mut trace: Option<&mut Trace>) -> Result<Outputs> {
-        let plan = &ready.plan;
+        let (plan, sources) = (&ready.plan, &self.pipeline.loaded.sources);
         let mut buffers = Buffers::new(plan, &ready.ends, args, self.device.home());
+        // On a GPU launches are queued one behind the other, and asked for faults at the end.
+        let mut started = Vec::new();
         for (n, (step, prepared)) in plan.steps.iter().zip(&ready.steps).enumerate() {
-            let start = trace.is_some().then(Instant::now);
+            let clock = trace.is_some().then(|| Clock::start(&self.device)).transpose()?;
             match (step, prepared) {
                 (Step::Launch { func, calls, .. }, ReadyStep::Launch(executable)) => {
-                    self.launch(&mut buffers, func, calls, executable)?;
+                    started.extend(self.launch(&mut buffers, func, calls, executable)?);
                 }
                 (Step::Copy { from, to, .. }, ReadyStep::Copy) => buffers.copy(*from, *to)?,
                 (Step::Permute { from, to, axis, .. }, ReadyStep::Permute(sources)) => {
@@ -190,11 +193,12 @@ impl PipelineOn {
                     return Err(Error::launch(&plan.name, format!("step `{}` was not prepared", step.label())));
                 }
             }
-            if let (Some(trace), Some(start)) = (&mut trace, start) {
-                trace.steps.push((step.label().to_owned(), start.elapsed()));
+            if let (Some(trace), Some(clock)) = (&mut trace, clock) {
+                trace.steps.push((step.label().to_owned(), clock.stop(&self.device)?));
             }
             buffers.end(n);
         }
+        started.into_iter().try_for_each(|launch| launch.finish(sources))?;
         let (list, usage) = buffers.outputs(&ready.names)?;
         if let Some(trace) = trace {
             trace.memory = usage;
@@ -202,7 +206,13 @@ impl PipelineOn {
         Ok(Outputs { item: self.pipeline.signature.name.clone(), names: ready.names.clone(), list })
     }
 
-    fn launch(&self, buffers: &mut Buffers<'_>, func: &Func, calls: &[Call], executable: &Executable) -> Result<()> {
+    fn launch(
+        &self,
+        buffers: &mut Buffers<'_>,
+        func: &Func,
+        calls: &[Call],
+        executable: &Executable,
+    ) -> Result<Option<Started>> {
         let mut written = buffers.take_written(func, calls)?;
         let result = self.launch_taken(buffers, func, calls, executable, &mut written);
         buffers.put_written(written);
@@ -216,7 +226,7 @@ impl PipelineOn {
         calls: &[Call],
         executable: &Executable,
         written: &mut [(usize, Output)],
-    ) -> Result<()> {
+    ) -> Result<Option<Started>> {
         let mut outs = written.iter_mut();
         let mut ready = Vec::with_capacity(calls.len());
         for call in calls {
@@ -238,9 +248,32 @@ impl PipelineOn {
             }
         }
         if ready.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
-        executable.run(&self.device, &mut ready, &self.pipeline.loaded.sources)
+        executable.start(&self.device, &mut ready, &self.pipeline.loaded.sources)
+    }
+}
+
+/// Measures a step: on a GPU by marks in its queue, else by the host's clock.
+enum Clock {
+    Host(Instant),
+    Gpu(Event),
+}
+
+impl Clock {
+    fn start(device: &Device) -> Result<Self> {
+        match device.home() {
+            Some(gpu) => gpu.mark().map(Clock::Gpu),
+            None => Ok(Clock::Host(Instant::now())),
+        }
+    }
+
+    fn stop(self, device: &Device) -> Result<Duration> {
+        match (self, device.home()) {
+            (Clock::Gpu(start), Some(gpu)) => gpu.between(&start, &gpu.mark()?),
+            (Clock::Host(start), _) => Ok(start.elapsed()),
+            (Clock::Gpu(_), None) => Ok(Duration::ZERO),
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 
 #![allow(unsafe_code, reason = "calls into the CUDA driver stand here and nowhere else")]
 
+pub(crate) mod code;
+
 use std::ffi::{CStr, c_int};
 use std::fmt;
 use std::ptr::null_mut;
@@ -59,6 +61,8 @@ macro_rules! call {
         check(stringify!($name), sys::$name($($arg),*))
     };
 }
+
+use call;
 
 /// Whether the driver's library can be opened.
 pub(crate) fn is_present() -> bool {

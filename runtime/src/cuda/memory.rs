@@ -54,6 +54,11 @@ impl Buffer {
         &self.gpu
     }
 
+    /// The address of its first byte, a multiple of 256.
+    pub(crate) fn address(&self) -> u64 {
+        self.address
+    }
+
     /// Fills its first bytes.
     ///
     /// # Errors

@@ -1,15 +1,21 @@
 //! NVIDIA GPUs: opened through their driver, which is looked for at run time. Kernels come as PTX or machine code; what they
 //! compute is not known here.
 
+mod cubins;
 mod driver;
+mod launch;
 mod memory;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
-use pantile_gpu::Target;
+use pantile_gpu::simt::Program;
+use pantile_gpu::{Target, llvm};
 
+pub(crate) use driver::code::Event;
 use driver::{Context, DriverError, Facts, Stream};
+pub(crate) use launch::{Launcher, Started};
 pub(crate) use memory::Buffer;
 
 use crate::{Error, Result};
@@ -132,6 +138,28 @@ impl Gpu {
             "{name}, {target}, {multiprocessors} multiprocessors with {shared} KiB of shared memory, {gib:.1} GiB, driver \
              for CUDA {version}"
         )
+    }
+
+    /// The PTX of a program.
+    fn ptx(&self, program: &Program) -> std::result::Result<String, llvm::Error> {
+        Ok(llvm::ptx(program, self.target, &llvm::Options::default())?.text)
+    }
+
+    /// A mark behind the work that is queued.
+    ///
+    /// # Errors
+    /// If the GPU is lost.
+    pub(crate) fn mark(&self) -> Result<Event> {
+        self.stream.mark().map_err(|e| self.failed("a mark", &e))
+    }
+
+    /// The time between two marks; waits for both.
+    ///
+    /// # Errors
+    /// If the GPU is lost.
+    pub(crate) fn between(&self, earlier: &Event, later: &Event) -> Result<Duration> {
+        let seconds = later.seconds_since(earlier).map_err(|e| self.failed("a measurement", &e))?;
+        Ok(Duration::from_secs_f64(seconds.max(0.0)))
     }
 
     /// What a failed call means; after it the GPU may be of no use to this process.

@@ -181,10 +181,13 @@ fn mask(shape: &[usize], noise: &mut Noise) -> pantile::Result<Mask> {
 }
 
 fn scalar(element: &ElementType, param: &ParamInfo, bindings: &Bindings, sizes: &Sizes) -> Scalar {
-    match element.resolve(bindings).unwrap_or(DType::F32) {
-        DType::Bool => Scalar::Bool(param.name.len() % 2 == 0),
-        dtype if dtype.is_float() => Scalar::Float(0.25),
-        _ => Scalar::Int(sizes.of(&param.name)),
+    let dtype = element.resolve(bindings).unwrap_or(DType::F32);
+    if dtype == DType::Bool {
+        Scalar::Bool(param.name.len().is_multiple_of(2))
+    } else if dtype.is_float() {
+        Scalar::Float(0.25)
+    } else {
+        Scalar::Int(sizes.of(&param.name))
     }
 }
 
