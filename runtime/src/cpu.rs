@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use pantile_cpu::{Arg, Kernel, Launch};
+use pantile_cpu::{Arg, Hoisted, Kernel, Launch};
 use pantile_diag::SourceMap;
 
 use crate::device::{Progress, ProgressHook};
@@ -18,6 +18,10 @@ use crate::{Device, Error, Result};
 
 /// Most cells that a worker takes at once.
 const LARGEST_CHUNK: u64 = 256;
+
+/// Most bytes that a launch may take for operands of dots which its cells share. Beyond that, blocks that are no longer
+/// used give way to others.
+const MOST_PACKED: usize = 128 << 20;
 
 /// The worker pool: as many threads as `PANTILE_THREADS` says, else as there are cores.
 pub(crate) fn pool() -> Option<&'static rayon::ThreadPool> {
@@ -60,6 +64,7 @@ pub(crate) fn run(
 ) -> Result<()> {
     let func = &executable.func;
     let mut parts = calls.iter_mut().map(|call| part(executable, kernel, call, sources)).collect::<Result<Vec<_>>>()?;
+    let packed = hoist(kernel, &mut parts);
     let total: u64 = parts.iter().map(|part| part.total).sum();
     let chunk = (total / (device.threads() as u64 * 16)).clamp(1, LARGEST_CHUNK);
     let mut tickets = 0;
@@ -85,6 +90,7 @@ pub(crate) fn run(
     work.run()?;
     // The operands' memory is borrowed for as long as compiled code may touch it.
     let _ = calls;
+    spare::put(packed);
     match work.fault.get() {
         None => Ok(()),
         Some(fault) => {
@@ -114,7 +120,57 @@ fn part(executable: &Executable, kernel: &Kernel, call: &mut Call<'_>, sources: 
         }
         Operand::Scalar(..) | Operand::In(_) | Operand::Out(_) | Operand::MaskOut(_) => None,
     });
-    Ok(Part { words, order, total: sizes.iter().product(), sizes, chunk: 1, first: 0 })
+    let total = sizes.iter().product();
+    Ok(Part { words, extents: call.extents.to_vec(), hoisted: None, order, total, sizes, chunk: 1, first: 0 })
+}
+
+/// Lends memory in which the cells of each call share operands of dots that they would else all make ready for
+/// themselves. Without memory they do that.
+fn hoist(kernel: &Kernel, parts: &mut [Part]) -> Option<Host> {
+    let most = MOST_PACKED / parts.len().max(1);
+    for part in parts.iter_mut() {
+        part.hoisted = Some(kernel.hoisted(&part.words, &part.extents, most));
+    }
+    let bytes = |part: &Part| part.hoisted.as_ref().map_or(0, Hoisted::bytes);
+    let all = parts.iter().map(bytes).sum();
+    let mut memory = if all > 0 { spare::take(all)? } else { return None };
+    let start = memory.bytes_mut().as_mut_ptr();
+    let mut at = 0;
+    for part in parts {
+        let size = bytes(part);
+        if let Some(hoisted) = &mut part.hoisted {
+            kernel.hoist(hoisted, start.wrapping_add(at), &mut part.words);
+        }
+        at += size;
+    }
+    Some(memory)
+}
+
+/// Memory for packed operands that the next launch finds again.
+mod spare {
+    use std::sync::{Mutex, PoisonError};
+
+    use crate::storage::Host;
+
+    /// Kept between launches, at most; a larger launch takes so long that fresh memory costs it nothing.
+    const KEPT: usize = 32 << 20;
+
+    static SPARE: Mutex<Option<Host>> = Mutex::new(None);
+
+    /// At least so many bytes; none if the system has not that much.
+    pub(super) fn take(bytes: usize) -> Option<Host> {
+        let spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner).take();
+        spare.filter(|memory| memory.len() >= bytes).or_else(|| Host::zeroed(bytes))
+    }
+
+    /// Keeps it, or what is kept if that is larger.
+    pub(super) fn put(memory: Option<Host>) {
+        let Some(memory) = memory.filter(|memory| memory.len() <= KEPT) else { return };
+        let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.as_ref().is_none_or(|kept| kept.len() < memory.len()) {
+            *spare = Some(memory);
+        }
+    }
 }
 
 /// Where an operand lies. Outputs must be the only owners of their memory.
@@ -148,6 +204,9 @@ fn mask_argument(mask: &crate::Mask) -> Result<Arg> {
 /// The cells of one call.
 struct Part {
     words: Vec<u64>,
+    extents: Vec<i64>,
+    /// What the words say of shared operands points into it.
+    hoisted: Option<Hoisted>,
     /// The number of instances along each grid axis.
     sizes: Vec<u64>,
     /// The order in which cells start, if it is not their own.
@@ -248,7 +307,7 @@ impl Work<'_> {
         // SAFETY: the words were packed by this kernel for operands that `launch.rs` checked against its parameters and
         // that `run` borrows until all workers are done; tables come from the function's own orders, whose elements were
         // checked against the extents; the arena is this thread's, large enough and 64-byte aligned; `first + count` is
-        // at most the number of cells.
+        // at most the number of cells; what is hoisted is a part's own, and its memory is this launch's until `run` ends.
         unsafe { self.kernel.run(words, arena.bytes_mut().as_mut_ptr(), first, count) }
     }
 }

@@ -21,6 +21,10 @@ fn main() -> Result<(), Limit> {
                 report(&format!("dot {features} {m}×{n}×{k} {init:?}"), rate, peak);
             }
         }
+        for bytes in [1 << 20, 4 << 20] {
+            let rate = far_rate(features, bytes)?;
+            report(&format!("dot {features} 128³, B of {} MiB in turn", bytes >> 20), rate, peak);
+        }
     }
     for (dtype, along) in
         [(DType::F32, Along::N), (DType::F32, Along::K), (DType::BF16, Along::N), (DType::BF16, Along::K)]
@@ -62,6 +66,27 @@ fn dot_rate(features: Features, init: Init, m: i64, n: i64, k: i64) -> Result<f6
     let rounds = 20;
     let seconds = best(|| call(&entry, &mut words, rounds));
     Ok((2 * m * n * k * rounds as i64) as f64 / seconds)
+}
+
+/// With another block of B in each call, out of so many bytes of them: they come from a farther cache.
+fn far_rate(features: Features, bytes: usize) -> Result<f64, Limit> {
+    let (m, n, k) = (128, 128, 128);
+    let (block, row) = (dot::packed_bytes(k, n) as usize, n + 16);
+    let (mut a, mut c) = (vec![1f32; (m * k) as usize], vec![0f32; (m * row) as usize]);
+    let mut b = vec![1f32; bytes / 4];
+    let mut jit = Jit::new(false, features)?;
+    let inner = dot::piece(&mut jit, Init::Accumulate)?;
+    let entry = repeated(jit, inner, 9)?;
+    let blocks = bytes / block;
+    let seconds = best(|| {
+        for at in 0..blocks {
+            let from = b.as_mut_ptr().wrapping_byte_add(at * block) as u64;
+            let (a, c) = (a.as_mut_ptr() as u64, c.as_mut_ptr() as u64);
+            let mut words = [a, (k * 4) as u64, from, c, (row * 4) as u64, 0, m as u64, n as u64, k as u64];
+            call(&entry, &mut words, 1);
+        }
+    });
+    Ok((2 * m * n * k * blocks as i64) as f64 / seconds)
 }
 
 fn pack_time(dtype: DType, along: Along, rows: i64, columns: i64) -> Result<f64, Limit> {

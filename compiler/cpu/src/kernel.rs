@@ -8,6 +8,7 @@ use std::time::Duration;
 use pantile_diag::Span;
 use pantile_ir::{BlockTable, Func, ParamKind};
 
+use crate::hoist::{Hoisted, Site};
 use crate::jit::Entry;
 use crate::lower::{self, Lowered, Words};
 use crate::{Features, Limit};
@@ -93,6 +94,7 @@ struct Variant {
     entry: Entry,
     arena_bytes: usize,
     sites: Vec<(String, Span)>,
+    hoists: Vec<Site>,
 }
 
 /// Compiles a kernel.
@@ -102,9 +104,9 @@ struct Variant {
 pub fn compile(func: &Func, options: &Options) -> Result<Kernel, Limit> {
     let dense = vec![true; func.params.len()];
     let lowered = lower::lower(func, options, &dense)?;
-    let Lowered { entry, arena_bytes, sites, timings } = lowered;
+    let Lowered { entry, arena_bytes, sites, hoists, timings } = lowered;
     let (clif, code_bytes) = (entry.code().clif.clone(), entry.code().bytes);
-    let first = Arc::new(Variant { entry, arena_bytes, sites });
+    let first = Arc::new(Variant { entry, arena_bytes, sites, hoists });
     let variants = Variants { by_strides: HashMap::from([(dense, 0)]), list: vec![first] };
     Ok(Kernel {
         words: Words::new(func),
@@ -155,7 +157,21 @@ impl Kernel {
             Some(variant) => variant,
             None => self.add_variant(dense)?,
         };
-        Ok(self.words.pack(&self.func, launch, variant as u64))
+        let mut words = self.words.pack(&self.func, launch, variant as u64);
+        words.resize(words.len() + self.variant(&words).hoists.len(), 0);
+        Ok(words)
+    }
+
+    /// Which operands of its dots a launch with these words and extents had better make ready once for all cells, in at
+    /// most `most` bytes. Without [`Kernel::hoist`] each cell does it for itself.
+    pub fn hoisted(&self, words: &[u64], extents: &[i64], most: usize) -> Hoisted {
+        Hoisted::new(&self.func, &self.variant(words).hoists, words, extents, most)
+    }
+
+    /// Gives the operands memory, and the words where it is: `memory` has [`Hoisted::bytes`] at a multiple of 64, and
+    /// nothing else uses it while these words are run, nor do other words.
+    pub fn hoist(&self, hoisted: &mut Hoisted, memory: *mut u8, words: &mut [u64]) {
+        hoisted.place(memory, words.get_mut(self.words.len()..).unwrap_or_default());
     }
 
     fn add_variant(&self, dense: Vec<bool>) -> Result<usize, Limit> {
@@ -164,8 +180,8 @@ impl Kernel {
         if let Some(variant) = variants.by_strides.get(&dense) {
             return Ok(*variant);
         }
-        let Lowered { entry, arena_bytes, sites, timings: _ } = lowered;
-        variants.list.push(Arc::new(Variant { entry, arena_bytes, sites }));
+        let Lowered { entry, arena_bytes, sites, hoists, timings: _ } = lowered;
+        variants.list.push(Arc::new(Variant { entry, arena_bytes, sites, hoists }));
         let variant = variants.list.len() - 1;
         variants.by_strides.insert(dense, variant);
         Ok(variant)
@@ -196,7 +212,7 @@ impl Kernel {
     /// # Safety
     /// `words` came from [`Kernel::words`] of this kernel for a launch whose arguments fit the function's parameters
     /// and are live, and whose tables fit its dims; `arena` has [`Kernel::arena_bytes`] of these words, at a multiple of
-    /// 64, that no other thread uses; the cells exist.
+    /// 64, that no other thread uses; the cells exist; what the words were hoisted with is alive, and so is its memory.
     #[allow(unsafe_code, reason = "the caller vouches for the memory")]
     pub unsafe fn run(&self, words: &[u64], arena: *mut u8, first_cell: u64, cells: u64) -> u64 {
         let variant = self.variant(words);

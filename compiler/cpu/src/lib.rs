@@ -2,11 +2,13 @@
 //! names Cranelift; it has no threads and allocates no tensors, which is the runtime's business.
 
 pub mod arith;
+mod cache;
 mod callbacks;
 pub mod convert;
 pub mod dot;
 mod emit;
 mod features;
+mod hoist;
 pub mod host;
 mod jit;
 mod kernel;
@@ -18,6 +20,7 @@ mod wide;
 
 pub use emit::{Counted, Emit};
 pub use features::Features;
+pub use hoist::Hoisted;
 pub use jit::{Code, Entry, Jit, signature};
 pub use kernel::{Arg, Kernel, Launch, Options, Timings, compile};
 

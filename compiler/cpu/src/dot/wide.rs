@@ -5,8 +5,8 @@
 //! by 4, then one block of what is left. Rows are addressed three to a base register, as `base + {0, 1, 2} · step`.
 
 use iced_x86::code_asm::{
-    AsmMemoryOperand, AsmRegister64, CodeAssembler, CodeLabel, qword_ptr, r8, r9, r10, r11, r12, r13, r14, r15, rax,
-    rbp, rbx, rcx, rdi, rdx, rsi, rsp,
+    AsmMemoryOperand, AsmRegister64, CodeAssembler, CodeLabel, byte_ptr, qword_ptr, r8, r9, r10, r11, r12, r13, r14,
+    r15, rax, rbp, rbx, rcx, rdi, rdx, rsi, rsp,
 };
 use iced_x86::{Code, IcedError, Instruction, MemoryOperand, Register};
 
@@ -24,12 +24,15 @@ pub(super) enum Shape {
 
 const UNROLL: i32 = 4;
 
-/// Incoming stack arguments, after the registers are saved and one word is taken for [`BLOCK`].
-const M: i32 = 64;
-const N: i32 = 72;
-const K: i32 = 80;
+/// Incoming stack arguments, after the registers are saved and two words are taken for [`BLOCK`] and [`SCALE`].
+const M: i32 = 72;
+const N: i32 = 80;
+const K: i32 = 88;
 /// Where A's current block of rows starts.
 const BLOCK: i32 = 0;
+/// Where the scale starts.
+const SCALE: i32 = 8;
+const OWN: i32 = 16;
 
 const SAVED: [AsmRegister64; 6] = [rbx, rbp, r12, r13, r14, r15];
 /// Each the first of three rows, of A in the loop along k, of C around it.
@@ -97,7 +100,8 @@ impl Writer {
         for register in SAVED {
             self.asm.push(register)?;
         }
-        self.asm.sub(rsp, 8)?;
+        self.asm.sub(rsp, OWN)?;
+        self.asm.mov(slot(SCALE), r9)?;
         let (mut panel, mut done) = (self.asm.create_label(), self.asm.create_label());
         self.asm.cmp(slot(N), 0)?;
         self.asm.jle(done)?;
@@ -112,7 +116,7 @@ impl Writer {
         self.asm.jg(panel)?;
         self.asm.set_label(&mut done)?;
         self.asm.vzeroupper()?;
-        self.asm.add(rsp, 8)?;
+        self.asm.add(rsp, OWN)?;
         for register in SAVED.into_iter().rev() {
             self.asm.pop(register)?;
         }
@@ -127,7 +131,11 @@ impl Writer {
             (self.asm.create_label(), self.asm.create_label(), self.asm.create_label());
         self.asm.mov(slot(BLOCK), rdi)?;
         self.asm.mov(r14, rcx)?;
-        self.asm.mov(rbp, r9)?;
+        self.asm.mov(rbp, slot(SCALE))?;
+        // What is fetched ahead starts at the next panel.
+        self.asm.mov(r9, slot(K))?;
+        self.asm.shl(r9, (PANEL * 4).trailing_zeros())?;
+        self.asm.lea(r9, qword_ptr(rdx + r9 + GAP as i32))?;
         self.asm.mov(r15, slot(M))?;
         self.asm.set_label(&mut again)?;
         self.asm.cmp(r15, whole as i32)?;
@@ -183,6 +191,12 @@ impl Writer {
         self.asm.set_label(label)?;
         for k in 0..count {
             self.step(rows, k)?;
+        }
+        if count == UNROLL {
+            // All rows of a block of 128 fetch the next panels two or three times over. It has to be in the second cache
+            // by then, as blocks that were packed once come from further away.
+            self.asm.prefetcht1(byte_ptr(r9))?;
+            self.asm.add(r9, self.shape.bytes())?;
         }
         self.asm.add(rax, PANEL as i32 * 4 * count)?;
         for base in BASES.into_iter().take(rows.div_ceil(3)) {

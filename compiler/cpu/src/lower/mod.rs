@@ -6,6 +6,7 @@ mod cost;
 mod eval;
 mod facts;
 mod group;
+mod hoisted;
 mod lines;
 mod lives;
 mod masks;
@@ -29,8 +30,10 @@ use cranelift_frontend::FunctionBuilderContext;
 use pantile_diag::Span;
 use pantile_ir::{Axis, DType, DimId, ExtentId, Func, GridAxis, Inst, Op, OrderId, ParamKind, Value};
 
+pub use storage::CROWDED;
 pub use words::Words;
 
+use crate::hoist::{Count, Site};
 use crate::jit::{Entry, Jit};
 use crate::kernel::{Options, Timings};
 use crate::vector::{ACCESS, Lanes, Width};
@@ -48,6 +51,8 @@ pub struct Lowered {
     pub arena_bytes: usize,
     /// What each fault means.
     pub sites: Vec<(String, Span)>,
+    /// Operands whose blocks can be made ready once.
+    pub hoists: Vec<Site>,
     /// Where time went.
     pub timings: Timings,
 }
@@ -80,12 +85,14 @@ pub fn lower(func: &Func, options: &Options, dense: &[bool]) -> Result<Lowered, 
         blocks: HashMap::new(),
         frame: Frame::default(),
         sites: Vec::new(),
+        hoists: Vec::new(),
+        loops: Vec::new(),
         fault: None,
         streamed: HashSet::new(),
         streams: false,
     };
     lower.function()?;
-    let Lower { e, sites, .. } = lower;
+    let Lower { e, sites, hoists, .. } = lower;
     e.finish(config);
     let name = if func.name.is_empty() { "kernel" } else { &func.name };
     let id = jit.define(name, code)?;
@@ -94,7 +101,7 @@ pub fn lower(func: &Func, options: &Options, dense: &[bool]) -> Result<Lowered, 
     let emit = started.elapsed().saturating_sub(planned + codegen);
     let timings = Timings { plan: planned, emit, codegen };
     let arena_bytes = usize::try_from(storage.bytes).map_err(|_| Limit::new("the arena exceeds the address space"))?;
-    Ok(Lowered { entry, arena_bytes, sites, timings })
+    Ok(Lowered { entry, arena_bytes, sites, hoists, timings })
 }
 
 /// The block that currently defines a dim.
@@ -120,6 +127,9 @@ struct Lower<'x, 'f> {
     blocks: HashMap<DimId, Block>,
     frame: Frame,
     sites: Vec<(String, Span)>,
+    hoists: Vec<Site>,
+    /// The trips of the loops around the current step.
+    loops: Vec<Count>,
     fault: Option<ir::Block>,
     /// Stores of the loop under way that may go around the caches.
     streamed: HashSet<ir::Inst>,

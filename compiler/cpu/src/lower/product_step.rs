@@ -6,9 +6,12 @@ use pantile_ir::{DType, DimId, Op, Value};
 
 use super::Lower;
 use super::eval::Frame;
+use super::hoisted::Hoist;
 use super::product::Product;
 use super::storage::{CROWDED, Scratch, Tile};
+use crate::cache::Claim;
 use crate::dot::{self, Dot, Init};
+use crate::hoist::Form;
 use crate::pack::{self, Along, Pack, PackArgs};
 use crate::{Counted, Limit};
 
@@ -49,16 +52,21 @@ impl<'f> Lower<'_, 'f> {
             (Some(_), None) => Init::Accumulate,
             (Some(_), Some(_)) => Init::Scaled,
         };
-        let a = self.rows_operand(product)?;
         let b = self.packed_operand(product)?;
+        let (a, kept) = self.rows_operand(product)?;
         let c = self.tile_operand(&result);
-        if !product.more_k.is_empty() {
+        if product.more_k.is_empty() {
+            self.product_loops(product, (&a, &b, &c), start, fade, None)?;
+        } else {
             // What it starts from first, with nothing to sum; then every part adds to it.
             let nothing = self.e.int(0);
             self.product_loops(product, (&a, &b, &c), start, fade, Some(nothing))?;
-            return self.product_loops(product, (&a, &b, &c), Init::Accumulate, fade, None);
+            self.product_loops(product, (&a, &b, &c), Init::Accumulate, fade, None)?;
         }
-        self.product_loops(product, (&a, &b, &c), start, fade, None)
+        if let Some((hoist, claim)) = kept {
+            self.leave_block(hoist, claim);
+        }
+        Ok(())
     }
 
     fn product_loops(
@@ -71,7 +79,7 @@ impl<'f> Lower<'_, 'f> {
     ) -> Result<(), Limit> {
         let kernel = dot::piece(self.jit, start)?;
         let kernel = self.jit.reference(kernel, &mut self.e);
-        let panels = match self.storage.scratch(Scratch::Panels(product.result)).cloned() {
+        let own = match self.storage.scratch(Scratch::Panels(product.result)).cloned() {
             Some(tile) => self.tile_address(tile.offset),
             None => return Err(self.bug("no room for panels")),
         };
@@ -79,12 +87,20 @@ impl<'f> Lower<'_, 'f> {
         let contracted = if k.is_some() { none } else { &product.more_k };
         let mut at = [a.base, b.base, c.base];
         let mut loops = Vec::new();
+        let mut hoist = if k.is_none() { self.panels(product)? } else { None };
         for dim in product.batch.iter().chain(&product.more_n).chain(contracted) {
-            loops.push(self.matrix_loop(*dim, [a, b, c], &mut at)?);
+            let counted = self.matrix_loop(*dim, [a, b, c], &mut at)?;
+            hoist = hoist.map(|h| self.matrix_of(h, *dim, counted.index));
+            loops.push(counted);
         }
-        if k.is_none() {
-            self.pack(product, b, at[1], panels)?;
+        let claimed = hoist.map(|hoist| self.claim(hoist, own));
+        let panels = claimed.map_or(own, |c| c.at);
+        match claimed {
+            Some(claimed) => self.fill_block(claimed, |lower| lower.pack(product, b, at[1], panels))?,
+            None if k.is_none() => self.pack(product, b, at[1], panels)?,
+            None => {}
         }
+        let packed = loops.len();
         for dim in &product.more_m {
             loops.push(self.matrix_loop(*dim, [a, b, c], &mut at)?);
         }
@@ -98,10 +114,28 @@ impl<'f> Lower<'_, 'f> {
         };
         let call = Dot { a: at[0], a_row, b: panels, c: at[2], c_row, scale: fade, m, n, k };
         dot::call(&mut self.e, kernel, &call);
+        for counted in loops.split_off(packed).into_iter().rev() {
+            self.e.close(counted, 1, &[]);
+        }
+        if let Some(claimed) = claimed {
+            self.leave_block(claimed.hoist, claimed.claim);
+        }
         for counted in loops.into_iter().rev() {
             self.e.close(counted, 1, &[]);
         }
         Ok(())
+    }
+
+    /// The packed operand as one that is packed once, if it lies in a tensor.
+    fn panels(&mut self, product: &Product<'f>) -> Result<Option<Hoist>, Limit> {
+        let Some(load) = self.facts.plain_load(product.b).filter(|_| product.b_in_place(self.facts)) else {
+            return Ok(None);
+        };
+        let matrices = product.batch.iter().chain(&product.more_n).chain(&product.more_k);
+        let parts: Vec<DimId> = [product.n, product.k].iter().chain(matrices).copied().collect();
+        let size = |dim: DimId| self.func().dim(dim).size;
+        let bytes = dot::packed_bytes(size(product.k), size(product.n));
+        self.hoist(load, Form::Panels, &parts, bytes).map(Some)
     }
 
     /// A loop over a dim that is not the micro-kernel's; moves the addresses along.
@@ -142,47 +176,60 @@ impl<'f> Lower<'_, 'f> {
         Ok(())
     }
 
-    fn rows_operand(&mut self, product: &Product<'f>) -> Result<Operand, Limit> {
+    /// The rows operand, and what to leave when it has been used.
+    fn rows_operand(&mut self, product: &Product<'f>) -> Result<(Operand, Option<(Hoist, ir::Value)>), Limit> {
         if product.a_in_place(self.facts) {
             let there = self.tensor_operand(product.a)?;
             return match self.storage.scratch(Scratch::Rows(product.result)).cloned() {
                 Some(rows) => self.spread_rows(product, &there, &rows),
-                None => Ok(there),
+                None => Ok((there, None)),
             };
         }
         let tile = self.tile(self.facts.resolve(product.a))?.clone();
         match self.storage.scratch(Scratch::Rows(product.result)).cloned() {
             Some(rows) => {
                 self.copy_tile(&tile, &rows)?;
-                Ok(self.tile_operand(&rows))
+                Ok((self.tile_operand(&rows), None))
             }
-            None => Ok(self.tile_operand(&tile)),
+            None => Ok((self.tile_operand(&tile), None)),
         }
     }
 
     /// Copies the rows of an operand that lies in a tensor if they are so far apart that they crowd the cache.
-    fn spread_rows(&mut self, product: &Product<'f>, there: &Operand, rows: &Tile) -> Result<Operand, Limit> {
+    fn spread_rows(
+        &mut self,
+        product: &Product<'f>,
+        there: &Operand,
+        rows: &Tile,
+    ) -> Result<(Operand, Option<(Hoist, ir::Value)>), Limit> {
         let Some((stride, _)) = there.stride(product.m) else { return Err(self.bug("an operand lacks its rows")) };
-        let (copy, go_on) = (self.e.block(&[]), self.e.block(&[types::I64; 2]));
+        let Some(load) = self.facts.plain_load(product.a) else { return Err(self.bug("an operand is no load")) };
+        let hoist = self.hoist(load, Form::Rows, &[product.m, product.k], rows.bytes(self.facts))?;
+        let (copy, go_on) = (self.e.block(&[]), self.e.block(&[types::I64; 3]));
         let inside = self.e.ins().band_imm_s(stride, CROWDED - 1);
-        self.e.branch(inside, go_on, &[there.base, stride], copy, &[]);
+        let nothing = self.e.int(Claim::Private as i64);
+        self.e.branch(inside, go_on, &[there.base, stride, nothing], copy, &[]);
         self.e.enter(copy);
         self.e.open_plain();
-        let into = self.tile_address(rows.offset);
+        let own = self.tile_address(rows.offset);
         let step = self.e.int(rows.step(product.m));
-        let count = self.len(product.m);
-        let counted = self.open_rows(count);
-        let from = self.e.ins().imul(counted.index, stride);
-        let from = self.e.ins().iadd(there.base, from);
-        let to = self.e.ins().imul(counted.index, step);
-        let to = self.e.ins().iadd(into, to);
-        self.copy_row(product.k, from, to)?;
-        self.e.close(counted, 1, &[]);
+        let claimed = self.claim(hoist, own);
+        self.fill_block(claimed, |lower| {
+            let count = lower.len(product.m);
+            let counted = lower.open_rows(count);
+            let from = lower.e.ins().imul(counted.index, stride);
+            let from = lower.e.ins().iadd(there.base, from);
+            let to = lower.e.ins().imul(counted.index, step);
+            let to = lower.e.ins().iadd(claimed.at, to);
+            lower.copy_row(product.k, from, to)?;
+            lower.e.close(counted, 1, &[]);
+            Ok(())
+        })?;
         self.e.close_plain();
-        self.e.jump(go_on, &[into, step]);
+        self.e.jump(go_on, &[claimed.at, step, claimed.claim]);
         let found = self.e.enter(go_on);
         let along = vec![(product.m, found[1], None), (product.k, self.e.int(4), None)];
-        Ok(Operand { base: found[0], dtype: DType::F32, along })
+        Ok((Operand { base: found[0], dtype: DType::F32, along }, Some((hoist, found[2]))))
     }
 
     fn packed_operand(&mut self, product: &Product<'f>) -> Result<Operand, Limit> {

@@ -177,7 +177,10 @@ impl<'f> Lower<'_, 'f> {
                 self.scalars.insert(*arg, Lanes::one(self.facts.dtype(*arg), *value));
             }
         }
+        let trips = self.trips(inst);
+        self.loops.push(trips);
         self.region(body)?;
+        self.loops.pop();
         let yields = self.carry_on(body, carried_args)?;
         self.e.jump(next, &yields);
         let joined = self.e.enter(next);

@@ -60,7 +60,8 @@ impl Tile {
         at.map_or(0, |n| self.strides[n] * element_bytes(self.dtype))
     }
 
-    fn bytes(&self, facts: &Facts<'_>) -> i64 {
+    /// Its size, a multiple of 64.
+    pub fn bytes(&self, facts: &Facts<'_>) -> i64 {
         let first = self.dims.first().map_or(1, |d| facts.func.dim(*d).size);
         let rows = if self.dims.len() == 1 { first.saturating_add(15) / 16 * 16 } else { first };
         let elements = rows.saturating_mul(self.strides.first().copied().unwrap_or(1));

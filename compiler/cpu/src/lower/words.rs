@@ -62,7 +62,17 @@ impl Words {
         8 * (self.orders + order.index()) as i32
     }
 
-    /// The words of a launch.
+    /// The byte offset of a cache's address, in words that have those too.
+    pub fn cache(&self, site: usize) -> i32 {
+        8 * (self.len + site) as i32
+    }
+
+    /// The number of words without the caches.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// The words of a launch, without caches.
     pub fn pack(&self, func: &Func, launch: &Launch<'_>, variant: u64) -> Vec<u64> {
         let mut words = vec![0; self.len];
         words[0] = variant;
