@@ -33,7 +33,7 @@ pub enum Outcome {
 }
 
 /// A tensor or mask in memory.
-enum Memory {
+pub(crate) enum Memory {
     Scalar(u64),
     Tensor { words: Vec<u64>, strides: Vec<i64>, like: Array },
     Mask { bits: Vec<u8>, count: Vec<i32>, list: Vec<i32>, shape: Vec<usize> },
@@ -99,7 +99,7 @@ fn instances(func: &Func, extents: &[i64]) -> u64 {
 }
 
 impl Memory {
-    fn new(arg: &interp::Arg, dtype: DType, layout: Layout) -> Self {
+    pub(crate) fn new(arg: &interp::Arg, dtype: DType, layout: Layout) -> Self {
         match arg {
             interp::Arg::Scalar(x) => Memory::Scalar(eval::to_bits(dtype, *x)),
             interp::Arg::Tensor(array) => Self::tensor(array, layout),
@@ -135,7 +135,7 @@ impl Memory {
         }
     }
 
-    fn read(&self, before: &interp::Arg) -> Result<interp::Arg, String> {
+    pub(crate) fn read(&self, before: &interp::Arg) -> Result<interp::Arg, String> {
         match self {
             Memory::Scalar(_) => Ok(before.clone()),
             Memory::Tensor { words, strides, like } => {
