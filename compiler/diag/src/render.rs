@@ -23,16 +23,21 @@ pub fn render_json(diagnostics: &Diagnostics, sources: &SourceMap) -> String {
     diagnostics.iter().map(|d| json(d, sources)).collect()
 }
 
-fn severity(diagnostic: &Diagnostic) -> (&'static str, ReportKind<'static>) {
+fn severity(diagnostic: &Diagnostic) -> &'static str {
     match diagnostic.severity {
-        Severity::Warning => ("warning", ReportKind::Warning),
-        Severity::Error => ("error", ReportKind::Error),
+        Severity::Warning => "warning",
+        Severity::Error => "error",
     }
+}
+
+/// How a diagnostic starts in the forms for people: `error[E0101]`.
+fn head(diagnostic: &Diagnostic) -> String {
+    format!("{}[{}]", severity(diagnostic), diagnostic.code)
 }
 
 fn short(d: &Diagnostic, sources: &SourceMap) -> String {
     let at = Place::of(d.primary.span, sources);
-    format!("{}:{}:{}: {}[{}]: {}\n", at.file, at.start.0, at.start.1, severity(d).0, d.code, d.message)
+    format!("{}:{}:{}: {}: {}\n", at.file, at.start.0, at.start.1, head(d), d.message)
 }
 
 // --- The full form
@@ -95,7 +100,11 @@ fn full(d: &Diagnostic, sources: &SourceMap, cache: &mut Cache, color: bool) -> 
     labels.extend(d.secondary.iter().map(|l| (l.span, l.text.as_str(), Color::Blue)));
     // Labels of one file that go upwards would be drawn as several pieces of it.
     labels.sort_by_key(|(span, ..)| (span.file != d.primary.span.file, *span));
-    let mut report = Report::build(severity(d).1, characters(d.primary.span, sources))
+    let (kind, drawn) = match d.severity {
+        Severity::Warning => (ReportKind::Warning, "Warning"),
+        Severity::Error => (ReportKind::Error, "Error"),
+    };
+    let mut report = Report::build(kind, characters(d.primary.span, sources))
         .with_config(config)
         .with_code(d.code)
         .with_message(clean(&d.message));
@@ -108,7 +117,8 @@ fn full(d: &Diagnostic, sources: &SourceMap, cache: &mut Cache, color: bool) -> 
     }
     let mut out = Vec::new();
     match report.finish().write(cache, &mut out) {
-        Ok(()) => String::from_utf8_lossy(&out).into_owned(),
+        // Ariadne heads a report with `[E0101] Error`.
+        Ok(()) => String::from_utf8_lossy(&out).replacen(&format!("[{}] {drawn}", d.code), &head(d), 1),
         Err(_) => short(d, sources),
     }
 }
@@ -193,7 +203,7 @@ fn json(d: &Diagnostic, sources: &SourceMap) -> String {
     format!(
         "{{\"code\":\"{}\",\"severity\":\"{}\",\"message\":{},{},\"label\":{},\"labels\":[{}],\"help\":{}}}\n",
         d.code,
-        severity(d).0,
+        severity(d),
         quote(&d.message),
         Place::of(d.primary.span, sources).json(),
         quote(&d.primary.text),

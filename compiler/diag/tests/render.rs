@@ -34,7 +34,7 @@ fn example(file: FileId) -> Diagnostics {
 fn full() {
     let (sources, file) = sources();
     let expected = "\
-[E0101] Error: there is no `y`
+error[E0101]: there is no `y`
    ╭─[ a.tile:2:17 ]
    │
  1 │ fn f(x) {

@@ -116,6 +116,12 @@ impl fmt::Display for BoxShape {
     }
 }
 
+/// What one block is, from the noun for several; `None` of what is no noun.
+fn singular(several: &str) -> Option<String> {
+    let plural = [("rows", "row"), ("lines", "line"), ("boxes", "box"), ("single elements", "single element")];
+    plural.iter().find_map(|(many, one)| several.strip_prefix(many).map(|rest| format!("{one}{rest}")))
+}
+
 /// How many shapes are listed; the others are counted.
 const LISTED: usize = 3;
 
@@ -138,9 +144,13 @@ impl fmt::Display for Structure {
             parts.push((empty, "empty".into()));
         }
         for (n, (count, what)) in parts.iter().enumerate() {
-            match n {
-                0 => write!(f, "{count} of {all} blocks are {what}")?,
-                _ => write!(f, ", {count} {what}")?,
+            let one = if *count == 1 { singular(what) } else { None };
+            match (n, count, one) {
+                (0, _, Some(one)) => write!(f, "1 of {all} blocks is a {one}")?,
+                (0, 1, None) => write!(f, "1 of {all} blocks is {what}")?,
+                (0, _, None) => write!(f, "{count} of {all} blocks are {what}")?,
+                (_, _, Some(one)) => write!(f, ", 1 {one}")?,
+                (_, _, None) => write!(f, ", {count} {what}")?,
             }
         }
         Ok(())
@@ -201,7 +211,15 @@ mod tests {
         assert_eq!(structure.shapes, [Some(0), Some(0), Some(1), None, None, Some(2)]);
         assert_eq!(
             structure.to_string(),
-            "2 of 6 blocks are boxes 2×2 (strides 8, 1), 1 rows of 4, 1 single elements, 1 gathered in runs of up to 2, 1 empty"
+            "2 of 6 blocks are boxes 2×2 (strides 8, 1), 1 row of 4, 1 single element, 1 gathered in runs of up to 2, 1 empty"
         );
+    }
+
+    #[test]
+    fn one_block_is_told_as_one() {
+        let told = |order: &[i32]| Structure::new(&BlockTable::new(order, 4)).to_string();
+        assert_eq!(told(&[0, 1, 2, 3]), "1 of 1 blocks is a row of 4");
+        assert_eq!(told(&[0, 1, 3, 2]), "1 of 1 blocks is gathered in runs of up to 2");
+        assert_eq!(told(&[0, 1, 2, 3, 4, 5, 6, 7]), "2 of 2 blocks are rows of 4");
     }
 }

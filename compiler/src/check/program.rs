@@ -179,10 +179,16 @@ impl Program {
     }
 }
 
-/// The candidate that `name` is most likely a slip of, if one is close: at most a third of its letters differ.
+/// The candidate that `name` is most likely a slip of, if one is close: at most a third of its letters differ, or one. A
+/// single letter is close to all others, so of it only the case may differ.
 pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let budget = (name.chars().count() / 3).max(1);
-    candidates.into_iter().map(|c| (distance(name, c), c)).filter(|(d, _)| *d > 0 && *d <= budget).min().map(|(_, c)| c)
+    let letters = name.chars().count();
+    let mut candidates = candidates.into_iter();
+    if letters < 2 {
+        return candidates.find(|c| *c != name && c.to_lowercase() == name.to_lowercase());
+    }
+    let budget = (letters / 3).max(1);
+    candidates.map(|c| (distance(name, c), c)).filter(|(d, _)| *d > 0 && *d <= budget).min().map(|(_, c)| c)
 }
 
 /// Edit distance: insertions, deletions, substitutions.
@@ -245,5 +251,7 @@ mod tests {
         assert_eq!(nearest("scal", names), Some("scale"));
         assert_eq!(nearest("softmax", names), None);
         assert_eq!(nearest("q", names), None);
+        assert_eq!(nearest("q", ["k", "v", "qs"]), None, "any letter is a letter away from any other");
+        assert_eq!(nearest("n", ["k", "N"]), Some("N"));
     }
 }

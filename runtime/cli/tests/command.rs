@@ -48,7 +48,7 @@ pipeline fused(x: tensor<f32>[N], walk: order) -> (y: tensor<f32>[N]) { y = unpe
     let plan = ["explain", &source, "walked", "--plan", "--shape", "N=3"];
     assert!(done(&[&plan[..], &["--arg", "walk=back(3)"]].concat()).contains("via    back(3, 1)"));
     let fused = ["explain", &source, "fused", "--plan", "--shape", "N=11", "--arg", "walk=back(11)"];
-    let walks = "back(11, 1) by 4: 2 of 3 blocks are lines of 4 (stride -1), 1 lines of 3 (stride -1)";
+    let walks = "back(11, 1) by 4: 2 of 3 blocks are lines of 4 (stride -1), 1 line of 3 (stride -1)";
     assert!(done(&fused).contains(walks));
     refused(&plan, 2, &["order `walk` is missing; give `--arg walk=ORDER(…)`"]);
     refused(&[&plan[..], &["--arg", "wolk=back(3)"]].concat(), 2, &["takes no order `wolk`; it takes walk"]);

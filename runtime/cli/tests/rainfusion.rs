@@ -71,6 +71,34 @@ fn every_order_has_a_name() {
 }
 
 #[test]
+fn an_order_that_faults_names_its_option() {
+    let inputs = Inputs::new();
+    let (file, source) = (small(&inputs), inputs.path("walks.tile"));
+    fs::write(&source, "order never(p in N, N: int, step: int) -> int { p / step }").expect("written");
+    refused(
+        &["rainfusion", "--input", &file, "--order", "never(step: 0)", "--order-file", &source],
+        2,
+        &["`order`", "zero"],
+    );
+}
+
+#[test]
+fn switches_without_effect_are_named() {
+    let inputs = Inputs::new();
+    let file = small(&inputs);
+    let said = |args: &[&str]| {
+        let all = [&["rainfusion", "--input", &file, "--block", "16", "--runs", "1"], args].concat();
+        String::from_utf8(pantile(&all).stderr).expect("text")
+    };
+    let effect = |args: &[&str]| said(args).lines().filter(|l| l.contains("changes nothing")).count();
+    assert_eq!(effect(&[]), 0);
+    assert_eq!(effect(&["--lone-last"]), 1, "three frames are odd");
+    assert_eq!(effect(&["--text-last", "--lone-last"]), 2);
+    assert_eq!(effect(&["--grid", "2,8,12", "--lone-last"]), 0);
+    assert_eq!(effect(&["--grid", "2,8,12", "--order", "raster", "--lone-last"]), 1);
+}
+
+#[test]
 fn orders_of_a_file_walk_clips_and_text() {
     let inputs = Inputs::new();
     let source = inputs.path("walks.tile");

@@ -11,6 +11,7 @@ use super::order;
 use crate::device::On;
 use crate::failure::{Failure, Outcome, input};
 use crate::options::{Grids, Numbers, count, number, operand_dtype};
+use crate::screen;
 use crate::target::{self, Target};
 
 /// Runs RainFusion2.0 block-sparse attention and compares it with dense attention.
@@ -277,6 +278,18 @@ pub(super) fn named(error: Error) -> Failure {
     };
     let message = message.replace("`keys`", "`--keys-grid`").replace("`lone_last`", "`--lone-last`");
     Failure::Input(format!("argument `{argument}`: {message}"))
+}
+
+/// Switches that are on and have nothing to act on are named: whoever set them expects something.
+pub(super) fn say_idle(config: &RainFusion) {
+    let (q, k) = (config.query_tokens(), config.key_tokens());
+    let even = || q.clips.iter().chain(&k.clips).any(|[frames, ..]| frames.is_multiple_of(2));
+    if config.lone_last && !(config.order == Order::Paper && even()) {
+        screen::complain("`--lone-last` changes nothing: it is for the paper's order and an even number of frames");
+    }
+    if config.text_last && q.text + k.text == 0 {
+        screen::complain("`--text-last` changes nothing: there are no text tokens; `--text N` says how many there are");
+    }
 }
 
 /// Whether two paths, whose folders exist, name one file.

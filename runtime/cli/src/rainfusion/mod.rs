@@ -50,6 +50,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
     let order::Named { order, name } = options.walk(&config, &device)?;
     config.order = order;
     check(&config)?;
+    flags::say_idle(&config);
     let config = Config { options: config, order: name };
     let mask = options.mask_in.as_deref().map(|path| files::read_mask(path, &config)).transpose()?;
     warn_non_finite(&stored)?;

@@ -71,6 +71,14 @@ fn in_file(error: Error) -> Failure {
     Failure::Input(format!("argument `order-file`: {error}"))
 }
 
+/// Errors in the source are shown as such; any other, as a division by zero, is the fault of what the option names.
+fn in_order(error: Error) -> Failure {
+    if matches!(error, Error::Source(_)) {
+        return error.into();
+    }
+    Failure::Input(format!("argument `order`: {error}"))
+}
+
 /// One of the operator's own.
 fn own(text: &str) -> Result<Option<Order>, Failure> {
     let windows = [("windows-", false), ("padded-", true)];
@@ -132,7 +140,7 @@ fn clip_walk(
     let taken = decided.filter(|(name, _)| order.params.iter().any(|p| p.name == *name));
     let mut all: BTreeMap<String, i64> = taken.map(|(name, value)| (name.to_owned(), value)).collect();
     all.extend(args.clone());
-    let table = module.order(&order.name, &all, tokens as i64, device)?.to_vec();
+    let table = module.order(&order.name, &all, tokens as i64, device).map_err(in_order)?.to_vec();
     let (name, visited) = (&order.name, table.iter().filter(|t| **t >= 0).count());
     if let Some(far) = table.iter().find(|t| **t >= 0 && **t as usize >= tokens) {
         return input(format!("argument `order`: `{name}` leads to token {far} of a clip of {tokens}"));
