@@ -2,8 +2,10 @@
 //! tested elsewhere.
 
 mod arith;
+mod copies;
 mod flow;
 mod meet;
 mod memory;
+mod ring;
 mod support;
 mod tensor_cores;
