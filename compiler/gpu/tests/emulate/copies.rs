@@ -176,7 +176,8 @@ fn box_words(
 
 #[test]
 fn boxes_of_tensors_come_with_zeros_around_them() {
-    let cases: [(&[u64], &[u32], &[i32], Swizzle); 9] = [
+    type Case<'a> = (&'a [u64], &'a [u32], &'a [i32], Swizzle);
+    let cases: [Case; 9] = [
         (&[100], &[64], &[70], Swizzle::Bytes128),
         (&[100, 9], &[64, 8], &[0, 4], Swizzle::Bytes128),
         (&[50, 9], &[32, 16], &[-3, -5], Swizzle::Bytes64),
