@@ -45,14 +45,11 @@ impl Device {
     fn make(&self, func: &Arc<Func>, sources: &SourceMap) -> Result<Executable> {
         let orders: Vec<Arc<Vec<i32>>> =
             func.orders.iter().map(|order| self.table(order, sources)).collect::<Result<_>>()?;
-        let table = |dim: &pantile_ir::Dim| {
-            let Some(order) = dim.order.map(|o| &orders[o.index()]) else { return Ok(None) };
-            block_table(func, dim, order).map(Some)
-        };
-        let tables: Vec<Option<Arc<BlockTable>>> = func.dims.iter().map(table).collect::<Result<_>>()?;
+        let tables: Vec<Option<Arc<BlockTable>>> =
+            func.dims.iter().map(|dim| block_table(func, dim, &orders)).collect::<Result<_>>()?;
         let code = match (self.backend, self.home()) {
             (Backend::Cuda, Some(gpu)) => {
-                Code::Cuda(Box::new(Launcher::new(gpu, func, self.checks, &orders, &tables, sources)?))
+                Code::Cuda(Box::new(Launcher::new(gpu, func, self.checks, &orders, sources)?))
             }
             (Backend::Interp | Backend::Cuda, _) => Code::Interp,
             (Backend::Cpu, _) => {
@@ -99,12 +96,17 @@ impl Device {
     }
 }
 
-/// The lanes of each block of an order, if they can be listed.
-fn block_table(func: &Func, dim: &pantile_ir::Dim, order: &[i32]) -> Result<Arc<BlockTable>> {
+/// The lanes of each block of a dim that is walked in an order, if they can be listed; none of one that is not.
+pub(crate) fn block_table(
+    func: &Func,
+    dim: &pantile_ir::Dim,
+    orders: &[Arc<Vec<i32>>],
+) -> Result<Option<Arc<BlockTable>>> {
+    let Some(order) = dim.order.map(|o| &orders[o.index()]) else { return Ok(None) };
     let size = usize::try_from(dim.size).ok().filter(|size| *size > 0);
     let lanes = size.and_then(|size| order.len().div_ceil(size).checked_mul(size)).filter(|n| *n < 1 << 31);
     match (size, lanes) {
-        (Some(size), Some(_)) => Ok(Arc::new(BlockTable::new(order, size))),
+        (Some(size), Some(_)) => Ok(Some(Arc::new(BlockTable::new(order, size)))),
         (Some(_) | None, _) => {
             let message = format!("blocks of {} positions along `{}` are too large to be listed", dim.size, dim.name);
             Err(Error::Limit { kernel: func.name.clone(), message, line: None })

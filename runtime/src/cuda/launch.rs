@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use pantile_diag::{SourceMap, Span};
 use pantile_gpu::{Arg, Kernel, Launch, Options, Packed, Target, Variant, llvm};
-use pantile_ir::{BlockTable, Func};
+use pantile_ir::{Dim, Func};
 
 use super::driver::code::{Function, Module, assemble};
 use super::{Buffer, Gpu, cubins};
-use crate::executable::{limited, line};
+use crate::executable::{block_table, limited, line};
 use crate::launch::{Call, Operand};
 use crate::{Error, Mask, Result, Tensor};
 use pantile_compiler::passes::{Lanes, Options as PassOptions};
@@ -64,21 +64,22 @@ impl Launcher {
         func: &Func,
         checks: bool,
         orders: &[Arc<Vec<i32>>],
-        tables: &[Option<Arc<BlockTable>>],
         sources: &SourceMap,
     ) -> Result<Self> {
         let kernel = compile(gpu.target, func, checks, sources)?;
         let upload = |list: &[i32]| Buffer::of(gpu, crate::storage::bytes_of(list));
-        let table = |table: &Option<Arc<BlockTable>>| match table {
+        // The passes for fixed tiles make dims of their own.
+        let table = |dim: &Dim| match block_table(kernel.func(), dim, orders)? {
             Some(t) => Ok(Some([upload(&t.elem)?, upload(&t.pos)?, upload(&t.len)?])),
             None => Ok(None),
         };
+        let tables = kernel.func().dims.iter().map(table).collect::<Result<_>>()?;
         Ok(Self {
             gpu: gpu.clone(),
+            tables,
             kernel,
             loaded: Mutex::default(),
             orders: orders.iter().map(|order| upload(order)).collect::<Result<_>>()?,
-            tables: tables.iter().map(table).collect::<Result<_>>()?,
         })
     }
 
