@@ -146,7 +146,11 @@ pub fn exchange(plan: &Exchange<Dim>, threads: &Threads, before: &Registers) -> 
 
 /// Wavefronts of one part in one warp, counted: for each phase the largest number of words in one bank.
 pub fn wavefronts(access: &Access, threads: &Threads, warp: u64, offset: u64) -> u32 {
-    let lanes = 32 / u64::from(access.phases());
+    let lanes = match access.bytes * access.vector as u32 {
+        ..=4 => 32,
+        8 => 16,
+        _ => 8,
+    };
     let phase = |first: u64| {
         let mut banks: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
         for lane in first..first + lanes {

@@ -77,3 +77,15 @@ fn a_row_of_the_accumulator_takes_two_butterflies() {
     assert_eq!(down.warps.map(|w| (w.slots, w.stride)), Some((4, 128)));
     assert!(matches!(Reduction::plan(&tile, "k", 4), Err(LayoutError::Unknown { .. })));
 }
+
+#[test]
+fn warps_that_hold_copies_write_where_their_originals_do() {
+    let name = |word: &str| (word == "m").then_some("m");
+    for group in ["m:1", "m:2", "m:1+m:2", "0"] {
+        let text = format!("m:4 <- lane: [0, 0, 0, 0, 0] warp: [m:1, m:2] warpgroup: [{group}]");
+        let tile = Distributed::parse(&text, name).unwrap();
+        let plan = Reduction::plan(&tile, "m", 4).unwrap();
+        let sum = (0..4).map(value).fold(0, u64::wrapping_add);
+        assert!(run(&plan, &tile).iter().flatten().all(|x| *x == sum), "{text}");
+    }
+}
