@@ -10,9 +10,9 @@ use crate::drawn::Dim;
 fn chunk(swizzle: Swizzle, row: u64, chunk: u64) -> u64 {
     match swizzle {
         Swizzle::None => chunk,
-        Swizzle::Bytes128 => chunk ^ row % 8,
-        Swizzle::Bytes64 => chunk ^ row / 2 % 4,
-        Swizzle::Bytes32 => chunk ^ row / 4 % 2,
+        Swizzle::Bytes128 => chunk ^ (row % 8),
+        Swizzle::Bytes64 => chunk ^ (row / 2 % 4),
+        Swizzle::Bytes32 => chunk ^ (row / 4 % 2),
     }
 }
 
