@@ -93,6 +93,17 @@ impl Device {
         Ok(Self { gpu: Some(Gpu::open(index)?), ..Self::new(Backend::Cuda) })
     }
 
+    /// Takes code from a bundle where it has what a launch needs: LLVM is needed for the rest alone. It holds for all
+    /// devices of this GPU.
+    ///
+    /// # Errors
+    /// If this is no GPU, or the bundle is for another kind of GPU.
+    pub fn load(&self, bundle: &crate::Bundle) -> Result<()> {
+        let name = self.backend.name();
+        let none = || Error::Device(format!("a bundle holds code for GPUs, and the device is `{name}`"));
+        self.gpu.as_ref().ok_or_else(none)?.load(bundle)
+    }
+
     /// The number of NVIDIA GPUs.
     ///
     /// # Errors

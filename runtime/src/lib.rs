@@ -3,6 +3,7 @@
 mod argument;
 mod balance;
 mod buffers;
+mod bundle;
 mod cache;
 mod cpu;
 mod cuda;
@@ -24,6 +25,7 @@ mod tensor;
 
 pub use argument::{Arg, Args, ToArg};
 pub use buffers::Usage;
+pub use bundle::{Bundle, Bundled};
 pub use device::{Backend, Device, Progress, ProgressHook};
 pub use element::Element;
 pub use error::{Error, Result, SourceError};

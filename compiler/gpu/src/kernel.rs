@@ -118,6 +118,25 @@ impl Kernel {
         self.variant(Facts::best(&self.func))
     }
 
+    /// The variants that together serve any launch, those that know more first: to be compiled ahead of time.
+    ///
+    /// # Errors
+    /// As [`compile`].
+    pub fn ahead(&self) -> Result<Vec<Arc<Variant>>, Limit> {
+        let least = |dense| Facts::least(&self.func, dense);
+        [Facts::best(&self.func), least(true), least(false)].into_iter().map(|facts| self.variant(facts)).collect()
+    }
+
+    /// Of [`Kernel::ahead`], those that serve a launch, whichever its own variant is; its words are the same.
+    ///
+    /// # Errors
+    /// As [`compile`].
+    pub fn substitutes(&self, launch: &Launch<'_>) -> Result<Vec<Arc<Variant>>, Limit> {
+        let dense = self.facts(launch).dense.iter().all(|dense| *dense);
+        let kinds = if dense { &[true, false][..] } else { &[false][..] };
+        kinds.iter().map(|dense| self.variant(Facts::least(&self.func, *dense))).collect()
+    }
+
     /// Packs a launch; makes another variant of the code if it needs one.
     ///
     /// # Errors

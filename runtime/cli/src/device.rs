@@ -1,7 +1,7 @@
 //! The options that say what kernels run on, shared by the commands that run some. What there is to run on is listed by
 //! `pantile devices`.
 
-use pantile::{CpuFeatures, Device};
+use pantile::{Bundle, CpuFeatures, Device};
 
 use crate::failure::{Failure, input};
 
@@ -11,6 +11,9 @@ pub(crate) struct On {
     /// What to run on.
     #[arg(long, default_value = "cpu", value_name = "cpu|interp|cuda:N", help_heading = "Running")]
     device: String,
+    /// GPU code compiled ahead of time by `pantile build`.
+    #[arg(long, value_name = "FILE", help_heading = "Running")]
+    bundle: Vec<std::path::PathBuf>,
     #[command(flatten)]
     features: Features,
 }
@@ -33,6 +36,9 @@ impl On {
         let device = Device::parse(&self.device)?;
         if self.features.cpu_features.is_some() && device.backend() != pantile::Backend::Cpu {
             return input(format!("`--cpu-features` is about the device `cpu`, not `{}`", device.name()));
+        }
+        for path in &self.bundle {
+            device.load(&Bundle::read(path)?)?;
         }
         self.features.apply(device)
     }

@@ -1,11 +1,14 @@
 //! `pantile emit`: a kernel at any stage of the compiler, as text, and where the time of compiling it goes.
 
+mod gpu;
+
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use pantile::{Module, SourceError};
 use pantile_compiler::{Bindings, Signature, passes};
+use pantile_gpu::Target as GpuTarget;
 use pantile_ir::Func;
 use pantile_syntax::ast::{File, Item};
 
@@ -19,6 +22,7 @@ use crate::{plan, screen};
   pantile emit kernels/attention.tile attention --stage ir --shape D=128
   pantile emit kernels/attention.tile attention --stage passes --diff
   pantile emit kernels/attention.tile attention_dense --stage tiles --shape D=64
+  pantile emit kernels/norm.tile softmax_rows --stage ptx --target sm_80
   pantile emit kernels/attention.tile attention --timings
   pantile emit kernels/rainfusion.tile rainfusion_paper --stage plan \\
       --shape B=1,H=2,G=2,N=5070,D=64 --const F=13 --const Y=15 --const X=26 \\
@@ -34,6 +38,9 @@ pub(crate) struct Options {
     /// With `--stage passes`: what each pass changes.
     #[arg(long)]
     diff: bool,
+    /// With `--stage simt`, `llvm`, `ptx` and `sass`: the GPU.
+    #[arg(long, value_name = "sm_80|sm_90a|sm_100a|sm_120a", default_value = "sm_90a")]
+    target: GpuTarget,
     /// Where the time goes, from text to code that can be called.
     #[arg(long)]
     timings: bool,
@@ -53,6 +60,14 @@ enum Stage {
     Tiles,
     /// Cranelift's IR.
     Clif,
+    /// What each thread of a GPU does, for dense and aligned tensors.
+    Simt,
+    /// The same as LLVM's IR.
+    Llvm,
+    /// The same as PTX.
+    Ptx,
+    /// The same as machine code, by `ptxas` and `nvdisasm` of a CUDA toolkit.
+    Sass,
     /// The launch plan of a pipeline.
     Plan,
 }
@@ -89,6 +104,10 @@ pub(crate) fn run(options: &Options) -> Outcome {
             screen::line(kernel.clif().unwrap_or_default().trim_end());
             Ok(())
         }
+        Stage::Simt | Stage::Llvm | Stage::Ptx | Stage::Sass => {
+            let func = padded(&module, &signature, &bound.bindings)?;
+            gpu::show(&func, options.target, options.stage)
+        }
         Stage::Ast | Stage::Plan => Ok(()),
     }
 }
@@ -98,10 +117,31 @@ fn check_kind(options: &Options, module: &Module) -> Outcome {
     let (name, compiled) = (&options.name, module.compiled());
     match (options.stage, compiled.pipeline(name).is_some(), compiled.kernel(name).is_some()) {
         (Stage::Plan, false, true) => input(format!("`{name}` is a kernel; `--stage plan` is for pipelines")),
-        (Stage::Ir | Stage::Passes | Stage::Tiles | Stage::Clif, true, false) => {
-            input(format!("`{name}` is a pipeline; `--stage plan` shows what it launches"))
-        }
-        (Stage::Ast | Stage::Ir | Stage::Passes | Stage::Tiles | Stage::Clif | Stage::Plan, ..) => Ok(()),
+        (
+            Stage::Ir
+            | Stage::Passes
+            | Stage::Tiles
+            | Stage::Clif
+            | Stage::Simt
+            | Stage::Llvm
+            | Stage::Ptx
+            | Stage::Sass,
+            true,
+            false,
+        ) => input(format!("`{name}` is a pipeline; `--stage plan` shows what it launches")),
+        (
+            Stage::Ast
+            | Stage::Ir
+            | Stage::Passes
+            | Stage::Tiles
+            | Stage::Clif
+            | Stage::Simt
+            | Stage::Llvm
+            | Stage::Ptx
+            | Stage::Sass
+            | Stage::Plan,
+            ..,
+        ) => Ok(()),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod bench;
 mod bind;
+mod build;
 mod canvas;
 mod chart;
 mod check;
@@ -45,6 +46,7 @@ enum Command {
     Devices(devices::Options),
     Bench(bench::Options),
     Selftest(selftest::Options),
+    Build(build::Options),
 }
 
 fn main() -> ExitCode {
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         Command::Devices(options) => devices::run(options),
         Command::Bench(options) => bench::run(options),
         Command::Selftest(options) => selftest::run(options),
+        Command::Build(options) => build::run(options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -332,6 +332,40 @@ order back(p in F * Y * X, F: int, Y: int, X: int) -> int { F * Y * X - 1 - p }"
 }
 
 #[test]
+fn code_for_gpus_is_shown_and_bundled_without_one() {
+    let inputs = Inputs::new();
+    let softmax = |more: &[&str]| {
+        let args = ["emit", "kernels/norm.tile", "softmax_rows", "--shape", "D=64"];
+        pantile(&[&args[..], more].concat())
+    };
+    let simt = text(&softmax(&["--stage", "simt"]).stdout);
+    assert!(simt.contains("shuffle") && simt.contains("store"), "{simt}");
+    assert!(text(&softmax(&["--stage", "llvm"]).stdout).contains("define ptx_kernel void @softmax_rows("));
+    let args = |target: &'static str, file: &str| {
+        let head = ["build", "kernels/norm.tile", "softmax_rows", "--shape", "D=64", "--target", target, "-o"];
+        head.map(str::to_owned).into_iter().chain([file.to_owned()]).collect::<Vec<String>>()
+    };
+    let file = inputs.path("norm.bundle");
+    let built = args("sm_80", &file);
+    let output = pantile(&built.iter().map(String::as_str).collect::<Vec<_>>());
+    let said = text(&output.stderr);
+    if output.status.success() {
+        assert!(text(&softmax(&["--stage", "ptx", "--target", "sm_80"]).stdout).contains(".target sm_80"));
+        let bundle = pantile::Bundle::read(&file).expect("a bundle");
+        assert!(bundle.codes().count() > 1 && bundle.codes().all(|code| code.ptx.contains(".entry softmax_rows(")));
+        let run = ["run", "kernels/norm.tile", "softmax_rows", "--device", "interp", "--bundle", &file];
+        refused(&run, 2, &["a bundle holds code for GPUs", "`interp`"]);
+        fs::write(&file, &fs::read(&file).expect("a file")[1..]).expect("a file");
+        refused(&run, 2, &["is no bundle"]);
+    } else {
+        // Without LLVM there is no PTX, and the command says what to install.
+        assert!(said.contains("LLVM") && said.contains("install"), "{said}");
+    }
+    let wrong = args("sm_75", &file);
+    refused(&wrong.iter().map(String::as_str).collect::<Vec<_>>(), 2, &["`sm_75` is too old", "sm_80"]);
+}
+
+#[test]
 fn speed_is_measured_and_written() {
     let scratch = Inputs::new();
     let file = scratch.path("ratios.json");
@@ -371,7 +405,7 @@ fn codes_and_plans_are_explained() {
 
 #[test]
 fn every_command_has_help_with_examples_that_fit_a_terminal() {
-    for command in ["rainfusion", "run", "check", "emit", "explain", "devices"] {
+    for command in ["rainfusion", "run", "check", "emit", "explain", "devices", "selftest", "build"] {
         let said = done(&[command, "--help"]);
         let examples = said.split("Examples:").nth(1).unwrap_or_else(|| panic!("{command} --help has no examples"));
         assert!(examples.contains(&format!("pantile {command}")), "{examples}");

@@ -102,6 +102,7 @@ impl Launcher {
             let launch = Launch { args: &args, extents: call.extents, tables: &tables, orders: &orders, fault };
             let packed = self.kernel.pack(&launch).map_err(|l| limited(&func.name, l.message, l.span, sources))?;
             let Packed { variant, words, blocks } = packed;
+            let variant = self.available(variant, &launch, sources)?;
             let blocks = self.blocks(blocks)?;
             if blocks > 0 {
                 let function = self.function(&variant)?;
@@ -126,6 +127,18 @@ impl Launcher {
         u32::try_from(blocks).ok().filter(|n| u64::from(*n) <= MOST_BLOCKS).ok_or_else(many)
     }
 
+    /// A variant whose code can be had: without LLVM, one that a bundle has.
+    fn available(&self, variant: Arc<Variant>, launch: &Launch<'_>, sources: &SourceMap) -> Result<Arc<Variant>> {
+        let known =
+            self.loaded.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|(v, _)| Arc::ptr_eq(v, &variant));
+        if known || llvm::library().is_ok() || self.gpu.bundled(&variant.program).is_some() {
+            return Ok(variant);
+        }
+        let func = self.kernel.func();
+        let others = self.kernel.substitutes(launch).map_err(|l| limited(&func.name, l.message, l.span, sources))?;
+        Ok(others.into_iter().find(|other| self.gpu.bundled(&other.program).is_some()).unwrap_or(variant))
+    }
+
     /// The code of a variant, loaded.
     fn function(&self, variant: &Arc<Variant>) -> Result<Arc<Function>> {
         let loaded = || self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
@@ -145,7 +158,7 @@ impl Launcher {
             return Err(self.limit(format!("a block needs {need} bytes of shared memory, and {gpu} has {most}; {way}")));
         }
         let ptx = gpu.ptx(program).map_err(|e| match e {
-            llvm::Error::Missing(_) => Error::Device(format!("`{name}` cannot be compiled: {e}")),
+            llvm::Error::Missing(_) => Error::Device(format!("`{name}` is in no bundle that was loaded, and {e}")),
             llvm::Error::Program(_) | llvm::Error::Refused(..) => self.limit(e.to_string()),
         })?;
         let version = gpu.version.0;

@@ -7,7 +7,7 @@ mod launch;
 mod memory;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use pantile_gpu::simt::Program;
@@ -15,9 +15,10 @@ use pantile_gpu::{Target, llvm};
 
 pub(crate) use driver::code::Event;
 use driver::{Context, DriverError, Facts, Stream};
-pub(crate) use launch::{Launcher, Started};
+pub(crate) use launch::{Launcher, Started, compile};
 pub(crate) use memory::Buffer;
 
+use crate::bundle::{self, Bundle};
 use crate::{Error, Result};
 
 /// The oldest CUDA version whose driver will do, as the driver counts: PTX 8.0 and tensor maps come with it.
@@ -77,6 +78,8 @@ pub(crate) struct Gpu {
     target: Target,
     context: Arc<Context>,
     stream: Stream,
+    /// Code that was compiled ahead of time.
+    bundles: RwLock<Vec<Bundle>>,
     /// Why it cannot be used any more.
     lost: OnceLock<String>,
 }
@@ -121,7 +124,7 @@ impl Gpu {
             .map_err(|why| Error::Device(format!("device `{name}`, {}: {why}; use `cpu`", facts.name)))?;
         let context = Context::open(index, facts.pools).map_err(failed)?;
         let stream = Stream::new(&context, facts.pools).map_err(failed)?;
-        Ok(Self { index, version, facts, target, context, stream, lost: OnceLock::new() })
+        Ok(Self { index, version, facts, target, context, stream, bundles: RwLock::default(), lost: OnceLock::new() })
     }
 
     /// As written on the command line.
@@ -140,9 +143,34 @@ impl Gpu {
         )
     }
 
+    /// Takes code from a bundle where it has what a launch needs.
+    ///
+    /// # Errors
+    /// If the bundle is for another target.
+    pub(crate) fn load(&self, bundle: &Bundle) -> Result<()> {
+        if bundle.target() != self.target {
+            let (name, want, got) = (self.name(), self.target, bundle.target());
+            return Err(Error::Device(format!(
+                "the bundle holds code for {got}, and `{name}` is {want}; build one with `--target {want}`"
+            )));
+        }
+        self.bundles.write().unwrap_or_else(PoisonError::into_inner).push(bundle.clone());
+        Ok(())
+    }
+
+    /// The PTX of a program, if a bundle has it.
+    fn bundled(&self, program: &Program) -> Option<String> {
+        let bundles = self.bundles.read().unwrap_or_else(PoisonError::into_inner);
+        let key = (!bundles.is_empty()).then(|| bundle::key(program, self.target))?;
+        bundles.iter().find_map(|bundle| bundle.ptx(&key)).map(str::to_owned)
+    }
+
     /// The PTX of a program.
     fn ptx(&self, program: &Program) -> std::result::Result<String, llvm::Error> {
-        Ok(llvm::ptx(program, self.target, &llvm::Options::default())?.text)
+        match self.bundled(program) {
+            Some(text) => Ok(text),
+            None => Ok(llvm::ptx(program, self.target, &llvm::Options::default())?.text),
+        }
     }
 
     /// A mark behind the work that is queued.

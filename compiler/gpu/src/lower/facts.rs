@@ -1,6 +1,6 @@
 //! What the code of a variant relies on: strides, alignment, divisibility. It is read off a launch in `kernel.rs`.
 
-use pantile_ir::{Axis, DType, ExtentId, Func, ParamId};
+use pantile_ir::{Axis, DType, ExtentId, Func, Param, ParamId, ParamKind};
 
 /// What is known of all launches of one variant of a kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -22,6 +22,19 @@ impl Facts {
         let divisible = func.extents.iter().map(|e| e.known.map_or(Self::MOST, twos)).collect();
         let params = func.params.len();
         Self { dense: vec![true; params], aligned: vec![Self::MOST; params], divisible }
+    }
+
+    /// Of tensors whose last axes are dense, or of any: of sizes that nothing is known of, their elements aligned.
+    pub fn least(func: &Func, dense: bool) -> Self {
+        let aligned = |param: &Param| match &param.kind {
+            ParamKind::Tensor(dtype, _) => dtype.bytes().trailing_zeros(),
+            ParamKind::Scalar(..) | ParamKind::Mask(_) => Self::MOST,
+        };
+        Self {
+            dense: func.params.iter().map(|p| dense || !matches!(p.kind, ParamKind::Tensor(..))).collect(),
+            aligned: func.params.iter().map(aligned).collect(),
+            divisible: func.extents.iter().map(|e| e.known.map_or(0, twos)).collect(),
+        }
     }
 
     /// How many neighbours along a tensor's last axis may be read at once from any multiple of their number: as a power

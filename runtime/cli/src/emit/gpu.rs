@@ -1,0 +1,65 @@
+//! The stages of a kernel on its way to a GPU, for dense and aligned tensors. Machine code is made and shown by the tools of a
+//! CUDA toolkit, where there is one.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use pantile_gpu::{Options, Target, llvm};
+use pantile_ir::Func;
+
+use super::Stage;
+use crate::failure::{Failure, Outcome, input};
+use crate::screen;
+
+/// Prints a function with fixed tiles.
+pub(super) fn show(func: &Func, target: Target, stage: Stage) -> Outcome {
+    let kernel = pantile_gpu::compile(func, &Options { target, checks: false });
+    let variant = kernel.and_then(|k| k.best()).map_err(|limit| Failure::Kernel(limit.message))?;
+    let program = &variant.program;
+    let ptx = || llvm::ptx(program, target, &llvm::Options::default()).map_err(failed);
+    let text = match stage {
+        Stage::Simt => program.to_string(),
+        Stage::Llvm => llvm::print(program, target).map_err(|e| failed(llvm::Error::Program(e)))?,
+        Stage::Ptx => ptx()?.text,
+        Stage::Sass => sass(&ptx()?.text, target)?,
+        Stage::Ast | Stage::Ir | Stage::Passes | Stage::Tiles | Stage::Clif | Stage::Plan => return Ok(()),
+    };
+    screen::line(text.trim_end());
+    Ok(())
+}
+
+fn failed(error: llvm::Error) -> Failure {
+    match error {
+        llvm::Error::Missing(_) => Failure::Input(error.to_string()),
+        llvm::Error::Program(_) | llvm::Error::Refused(..) => Failure::Kernel(error.to_string()),
+    }
+}
+
+/// Machine code by `ptxas`, as `nvdisasm` shows it.
+fn sass(ptx: &str, target: Target) -> Result<String, Failure> {
+    let file = |ending: &str| std::env::temp_dir().join(format!("pantile-{}.{ending}", std::process::id()));
+    let (text, cubin) = (file("ptx"), file("cubin"));
+    let shown = std::fs::write(&text, ptx)
+        .map_err(|e| Failure::Input(format!("{}: cannot be written: {e}", text.display())))
+        .and_then(|()| tool("ptxas", &["-arch".into(), target.name(), path(&text), "-o".into(), path(&cubin)]))
+        .and_then(|_| tool("nvdisasm", &["-c".into(), path(&cubin)]));
+    for leftover in [&text, &cubin] {
+        // A file that was never made is no matter.
+        let _ = std::fs::remove_file(leftover);
+    }
+    shown
+}
+
+fn path(path: &PathBuf) -> String {
+    path.display().to_string()
+}
+
+fn tool(name: &str, args: &[String]) -> Result<String, Failure> {
+    match Command::new(name).args(args).output() {
+        Ok(output) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        Ok(output) => Err(Failure::Kernel(format!("{name}: {}", String::from_utf8_lossy(&output.stderr).trim()))),
+        Err(error) => {
+            input(format!("`--stage sass` needs `{name}` of a CUDA toolkit on the path ({error}); use `ptx`"))
+        }
+    }
+}
