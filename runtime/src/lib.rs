@@ -5,6 +5,7 @@ mod balance;
 mod buffers;
 mod bundle;
 mod cache;
+mod clock;
 mod cpu;
 mod cuda;
 mod device;

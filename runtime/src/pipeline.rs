@@ -10,7 +10,8 @@ use pantile_compiler::{Bindings, Call, OrderArg, Plan, PlanArg, PlanBindings, Si
 use pantile_ir::{Func, Scalar, Table};
 
 use crate::buffers::{Buffers, Ends, Usage};
-use crate::cuda::{Event, Started};
+use crate::clock::Clock;
+use crate::cuda::Started;
 use crate::executable::Executable;
 use crate::kernel::{Constant, fix};
 use crate::launch::{self, Operand, Output, check, verify, writes_nothing};
@@ -251,29 +252,6 @@ impl PipelineOn {
             return Ok(None);
         }
         executable.start(&self.device, &mut ready, &self.pipeline.loaded.sources)
-    }
-}
-
-/// Measures a step: on a GPU by marks in its queue, else by the host's clock.
-enum Clock {
-    Host(Instant),
-    Gpu(Event),
-}
-
-impl Clock {
-    fn start(device: &Device) -> Result<Self> {
-        match device.home() {
-            Some(gpu) => gpu.mark().map(Clock::Gpu),
-            None => Ok(Clock::Host(Instant::now())),
-        }
-    }
-
-    fn stop(self, device: &Device) -> Result<Duration> {
-        match (self, device.home()) {
-            (Clock::Gpu(start), Some(gpu)) => gpu.between(&start, &gpu.mark()?),
-            (Clock::Host(start), _) => Ok(start.elapsed()),
-            (Clock::Gpu(_), None) => Ok(Duration::ZERO),
-        }
     }
 }
 

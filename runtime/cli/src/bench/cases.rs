@@ -41,7 +41,7 @@ pub(super) struct Bench {
 }
 
 /// One run; its seconds.
-type Side<'a> = Box<dyn FnMut() -> Result<f64, String> + 'a>;
+pub(super) type Side<'a> = Box<dyn FnMut() -> Result<f64, String> + 'a>;
 
 /// Something to compare, by name.
 pub(super) struct Case {
@@ -81,7 +81,7 @@ fn scale() -> f32 {
 }
 
 /// Fresh numbers in [-1, 1) for each run of the program.
-fn noise(shape: &[usize], dtype: DType) -> Result<Tensor, Failure> {
+pub(super) fn noise(shape: &[usize], dtype: DType) -> Result<Tensor, Failure> {
     use std::hash::{BuildHasher, RandomState};
     let mut state = RandomState::new().hash_one(shape) | 1;
     let mut next = || {
@@ -95,7 +95,7 @@ fn noise(shape: &[usize], dtype: DType) -> Result<Tensor, Failure> {
 }
 
 /// Keeps this part of each row's blocks, another choice in each row.
-fn random_mask(heads: usize, blocks: usize, kept: f64) -> Result<Mask, Failure> {
+pub(super) fn random_mask(heads: usize, blocks: usize, kept: f64) -> Result<Mask, Failure> {
     let count = ((blocks as f64 * kept).round() as usize).clamp(1, blocks);
     let mut lists = Vec::new();
     for _ in 0..heads * blocks {
@@ -109,7 +109,7 @@ fn random_mask(heads: usize, blocks: usize, kept: f64) -> Result<Mask, Failure> 
     Ok(Mask::from_lists(&[1, heads, blocks, blocks], &lists)?)
 }
 
-fn kernel(file: &str, name: &str, device: &Device) -> Result<KernelOn, Failure> {
+pub(super) fn kernel(file: &str, name: &str, device: &Device) -> Result<KernelOn, Failure> {
     Ok(module(file)?.kernel(name)?.on(device))
 }
 
@@ -128,7 +128,11 @@ fn calling<'a, A: Args + Copy + 'a>(kernel: &'a KernelOn, args: A) -> Side<'a> {
 
 /// Runs each side once to warm it up, then all by turns. The median of the first side's seconds, and of the rounds' values;
 /// without them, why another side does not run.
-fn by_turns(sides: &mut [Side<'_>], rounds: usize, value: impl Fn(&[f64]) -> f64) -> (f64, Result<f64, String>) {
+pub(super) fn by_turns(
+    sides: &mut [Side<'_>],
+    rounds: usize,
+    value: impl Fn(&[f64]) -> f64,
+) -> (f64, Result<f64, String>) {
     let mut first = Vec::new();
     let mut values = Vec::new();
     let mut why_not = None;
@@ -146,13 +150,13 @@ fn by_turns(sides: &mut [Side<'_>], rounds: usize, value: impl Fn(&[f64]) -> f64
     (median(first), why_not.map_or_else(|| Ok(median(values)), Err))
 }
 
-fn median(mut of: Vec<f64>) -> f64 {
+pub(super) fn median(mut of: Vec<f64>) -> f64 {
     of.sort_by(f64::total_cmp);
     of.get(of.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// How many times as fast the first side is.
-fn speed(seconds: &[f64]) -> f64 {
+pub(super) fn speed(seconds: &[f64]) -> f64 {
     seconds[1] / seconds[0]
 }
 

@@ -1,7 +1,8 @@
-//! `pantile bench cpu`: what the CPU back end reaches, each figure as a ratio to something measured in the same run: torch,
-//! the machine's own peaks, this compiler's other ways. It judges nothing: a figure that misses its target is shown so.
+//! `pantile bench cpu` and `pantile bench gpu`: what the back ends reach, each figure as a ratio to something measured in the same
+//! run: torch, the machine's own peaks, this compiler's other ways. It judges nothing: a figure that misses its target is shown so.
 
 mod cases;
+mod gpu;
 mod peak;
 mod peer;
 
@@ -16,7 +17,7 @@ use crate::device::Features;
 use crate::failure::Outcome;
 use crate::screen;
 use cases::{Bench, CASES, Row, Target};
-use peer::Torch;
+use peer::{Peer, Torch};
 
 /// Measures speed, each figure beside a peer in the same run
 #[derive(clap::Args)]
@@ -35,6 +36,14 @@ enum On {
 
 A ratio is the median over rounds in which both sides ran by turns. PANTILE_THREADS limits the threads.")]
     Cpu(Cpu),
+    /// Attention dense and sparse, products, memory-bound kernels, compile time, on an NVIDIA GPU
+    #[command(after_help = "Examples:
+  pantile bench gpu --torch python3
+  pantile bench gpu --device cuda:1 --torch python3 --only dense --rounds 15
+
+Times are the GPU's own, from its queue. A ratio is the median over rounds in which both sides ran by turns. Results are
+compared in the same run.")]
+    Gpu(gpu::Options),
 }
 
 #[derive(clap::Args)]
@@ -58,7 +67,7 @@ struct Cpu {
     json: Option<PathBuf>,
 }
 
-fn rounds(text: &str) -> Result<usize, String> {
+pub(super) fn rounds(text: &str) -> Result<usize, String> {
     match crate::options::count(text)? {
         n @ 1..=1000 => Ok(n),
         n => Err(format!("{n} is not in 1..=1000")),
@@ -66,8 +75,14 @@ fn rounds(text: &str) -> Result<usize, String> {
 }
 
 pub(crate) fn run(options: &Options) -> Outcome {
-    let On::Cpu(options) = &options.device;
-    let torch = options.torch.as_deref().map(Torch::start).transpose()?;
+    match &options.device {
+        On::Cpu(options) => cpu(options),
+        On::Gpu(options) => gpu::run(options),
+    }
+}
+
+fn cpu(options: &Cpu) -> Outcome {
+    let torch = options.torch.as_deref().map(|python| Torch::start(python, Peer::Cpu)).transpose()?;
     let device = options.features.apply(Device::parse("cpu")?)?;
     let threads = device.threads();
     let version = torch.as_ref().map(|t| t.version.clone());

@@ -10,7 +10,21 @@ use serde_json::{Value, json};
 
 use crate::failure::{Failure, input};
 
-const SCRIPT: &str = include_str!("torch_cpu.py");
+/// What torch runs on.
+#[derive(Clone, Copy)]
+pub(super) enum Peer {
+    Cpu,
+    Gpu,
+}
+
+impl Peer {
+    fn script(self) -> &'static str {
+        match self {
+            Peer::Cpu => include_str!("torch_cpu.py"),
+            Peer::Gpu => include_str!("torch_gpu.py"),
+        }
+    }
+}
 
 /// A running Python with torch.
 pub(super) struct Torch {
@@ -24,12 +38,12 @@ pub(super) struct Torch {
 
 impl Torch {
     /// Starts it.
-    pub(super) fn start(python: &str) -> Result<Self, Failure> {
+    pub(super) fn start(python: &str, peer: Peer) -> Result<Self, Failure> {
         let folder = std::env::temp_dir().join(format!("pantile-bench-{}", std::process::id()));
         let start = || {
             std::fs::create_dir_all(&folder)?;
-            let script = folder.join("torch_cpu.py");
-            std::fs::write(&script, SCRIPT)?;
+            let script = folder.join("torch_peer.py");
+            std::fs::write(&script, peer.script())?;
             // Its workers must not spin while this side runs.
             let mut command = Command::new(python);
             command.env("OMP_WAIT_POLICY", "PASSIVE").env("GOMP_SPINCOUNT", "0").env("KMP_BLOCKTIME", "0");
@@ -69,13 +83,17 @@ impl Torch {
         self.ask(&json!({ "do": "threads", "n": n })).map(drop)
     }
 
-    /// Hands over a tensor as f32.
+    /// Frees all that it holds.
+    pub(super) fn forget(&mut self) -> Result<(), String> {
+        self.ask(&json!({ "do": "forget" })).map(drop)
+    }
+
+    /// Hands over a tensor.
     pub(super) fn load(&mut self, name: &str, tensor: &Tensor) -> Result<(), String> {
-        let values = tensor.to_f32().map_err(|e| e.to_string())?;
+        let bytes = tensor.to_bytes().map_err(|e| e.to_string())?;
         let path = self.folder.join(name);
-        let bytes: Vec<u8> = values.iter().flat_map(|x| x.to_le_bytes()).collect();
         std::fs::write(&path, bytes).map_err(|e| format!("{}: {e}", path.display()))?;
-        self.ask(&json!({ "do": "load", "name": name, "path": path, "shape": tensor.shape() })).map(drop)?;
+        self.ask(&json!({ "do": "load", "name": name, "path": path, "shape": tensor.shape(), "dtype": tensor.dtype().name() })).map(drop)?;
         std::fs::remove_file(&path).map_err(|e| e.to_string())
     }
 

@@ -15,9 +15,12 @@ tensors = {}
 calls = {}
 
 
-def load(name, path, shape):
+DTYPES = {"f16": torch.float16, "bf16": torch.bfloat16, "f32": torch.float32}
+
+
+def load(name, path, shape, dtype):
     data = bytearray(open(path, "rb").read())
-    tensors[name] = torch.frombuffer(data, dtype=torch.float32).reshape(shape)
+    tensors[name] = torch.frombuffer(data, dtype=DTYPES[dtype]).reshape(shape)
 
 
 def flex(q, k, v, bits, block):
@@ -54,7 +57,7 @@ def answer(command):
         torch.set_num_threads(command["n"])
         return {}
     if do == "load":
-        load(command["name"], command["path"], command["shape"])
+        load(command["name"], command["path"], command["shape"], command["dtype"])
         return {}
     if do == "prepare":
         return {"seconds": prepare(command["name"], command["op"], command)}
