@@ -7,6 +7,7 @@ use pantile_ir::{DType, Kind, Scalar};
 
 use crate::Emit;
 use crate::arith::{choose, int_range};
+use crate::emit::Half;
 use crate::vector::{Carrier, Lanes, Width, bits_as, carrier, constant, lanewise, register, shuffle32};
 
 /// A float format of at most 16 bits, by the numbers that turn f32 into it. All patterns are of f32's magnitude bits.
@@ -29,7 +30,7 @@ struct Small {
     top: [u32; 2],
 }
 
-const HALF: Small = Small {
+static HALF: Small = Small {
     drop: 13,
     rebias: 112,
     normal: 0x3880_0000,
@@ -39,7 +40,7 @@ const HALF: Small = Small {
     sign: 16,
     top: [0x7c00, 0x7e00],
 };
-const E5M2: Small = Small {
+static E5M2: Small = Small {
     drop: 21,
     rebias: 112,
     normal: 0x3880_0000,
@@ -49,7 +50,7 @@ const E5M2: Small = Small {
     sign: 24,
     top: [0x7c, 0x7e],
 };
-const E4M3: Small = Small {
+static E4M3: Small = Small {
     drop: 20,
     rebias: 120,
     normal: 0x3c80_0000,
@@ -161,6 +162,7 @@ fn round_small(e: &mut Emit<'_>, format: &Small, width: Width, x: Value) -> Valu
     let rounded = choose(e, over, beyond, rounded);
     let rounded = e.ins().bor(rounded, sign);
     let rounded = from_bits(e, width, rounded);
+    note(e, format, rounded, Half::Rounded(x));
     keep_nan(e, width, x, rounded)
 }
 
@@ -221,7 +223,16 @@ fn decode_small(e: &mut Emit<'_>, format: &Small, width: Width, raw: Value) -> V
     let top = e.ins().bor(normal, top);
     let value = choose(e, special, top, value);
     let value = e.ins().bor(value, sign);
-    from_bits(e, width, value)
+    let value = from_bits(e, width, value);
+    note(e, format, value, Half::Decoded(raw));
+    value
+}
+
+/// Tells what was emitted for f16, and for no other format.
+fn note(e: &mut Emit<'_>, format: &Small, value: Value, half: Half) {
+    if std::ptr::eq(format, &raw const HALF) {
+        e.note_half(value, half);
+    }
 }
 
 /// What memory holds of a group, before it is narrowed to the dtype's size: bools as 0 or 1, small floats as integers.
@@ -277,7 +288,9 @@ fn encode_small(e: &mut Emit<'_>, format: &Small, width: Width, x: Value) -> Val
     let value = choose(e, over, top, value);
     let not_a_number = e.ins().icmp(IntCC::SignedGreaterThan, size, infinity);
     let value = choose(e, not_a_number, nan, value);
-    e.ins().bor(value, sign)
+    let value = e.ins().bor(value, sign);
+    note(e, format, value, Half::Encoded(x));
+    value
 }
 
 /// Four encoded lanes of 16 bits as one i64.

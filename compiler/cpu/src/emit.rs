@@ -23,6 +23,18 @@ pub struct Emit<'a> {
     pub b: FunctionBuilder<'a>,
     entry: Block,
     scopes: Vec<Scope>,
+    halves: HashMap<Value, Half>,
+}
+
+/// What some instructions do together to f16s, for those who have one instruction for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Half {
+    /// The f32s of these patterns.
+    Decoded(Value),
+    /// These f32s, rounded to what f16 holds; what becomes of a NaN is another's business.
+    Rounded(Value),
+    /// The patterns of these f32s, which f16 holds.
+    Encoded(Value),
 }
 
 /// A counted loop that is open.
@@ -59,12 +71,22 @@ impl<'a> Emit<'a> {
         let entry = b.create_block();
         b.append_block_params_for_function_params(entry);
         b.switch_to_block(entry);
-        Self { b, entry, scopes: vec![Scope { jump: None, constants: HashMap::new() }] }
+        Self { b, entry, scopes: vec![Scope { jump: None, constants: HashMap::new() }], halves: HashMap::new() }
     }
 
     /// The function's parameter `n`.
     pub fn param(&self, n: usize) -> Value {
         self.b.block_params(self.entry)[n]
+    }
+
+    /// Notes what the instructions that gave a value did.
+    pub fn note_half(&mut self, value: Value, half: Half) {
+        self.halves.insert(value, half);
+    }
+
+    /// What was noted.
+    pub fn halves(&self) -> &HashMap<Value, Half> {
+        &self.halves
     }
 
     /// Appends an instruction.

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 pub enum Features {
     /// None: everything is Cranelift's.
     Baseline,
-    /// AVX2 and FMA: 256-bit vectors.
+    /// AVX2, FMA and F16C: 256-bit vectors.
     Avx2,
     /// AVX-512F: 512-bit vectors.
     Avx512,
@@ -36,7 +36,7 @@ impl Features {
             if is_x86_feature_detected!("avx512f") {
                 return Features::Avx512;
             }
-            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c") {
                 return Features::Avx2;
             }
         }

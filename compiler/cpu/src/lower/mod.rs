@@ -16,6 +16,7 @@ mod product;
 mod product_step;
 mod regions;
 mod report;
+mod rows;
 mod sharing;
 mod storage;
 mod wide;

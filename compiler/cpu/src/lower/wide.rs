@@ -83,7 +83,7 @@ impl<'x, 'f> Lower<'x, 'f> {
         let folds: Vec<(ir::Block, ir::Value)> =
             it.folds.iter().map(|(op, dtype)| self.fold_block(*op, *dtype)).collect();
         let streamed = std::mem::take(&mut self.streamed);
-        let read = wide::read(self.e.b.func, looped.body, looped.before, carried, &folds, &streamed);
+        let read = wide::read(self.e.b.func, looped.body, looped.before, carried, &folds, (&streamed, self.e.halves()));
         let Some(mut body) = read else { return Ok(None) };
         it.ahead.iter().for_each(|ahead| body.fetch(*ahead));
         Ok(wide::assemble(self.jit.features(), &body)?.map(|code| (body, code)))

@@ -118,6 +118,8 @@ enum Memory {
     Signed16,
     /// In 16 bits; read with zeros in front, or written with unsigned saturation.
     Unsigned16,
+    /// As an f16 of an f32; written rounded.
+    Half,
 }
 
 /// How a store goes to memory.
@@ -159,6 +161,8 @@ enum One {
     Trunc,
     FromSigned,
     Absolute,
+    /// To what f16 holds.
+    RoundHalf,
 }
 
 /// In order: on f32, on bits, on 32-bit integers.

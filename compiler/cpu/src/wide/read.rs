@@ -12,6 +12,7 @@ use cranelift_codegen::ir::condcodes::{FloatCC, IntCC};
 use cranelift_codegen::ir::{Block, Function, Inst, InstructionData, Opcode, Type, Value, ValueDef, types};
 
 use super::{Body, Compare, Fold, Memory, One, Op, Place, Register, Shift, Step, Two, Uniform, Way};
+use crate::emit::Half;
 
 /// What is known of a value.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,6 +27,8 @@ enum Known {
     Lanes(Register),
     /// A vector that is being narrowed to 16 bits.
     Words(Register, Memory),
+    /// The patterns of f16s, and the f32s that they stand for.
+    Halves(Register, Register),
     /// A comparison that is made where it is used to choose.
     Condition(Compare, Register, Register),
 }
@@ -35,6 +38,7 @@ struct Reader<'a> {
     /// Where constants of the loop stand, and nothing else that counts.
     before: Block,
     streamed: &'a HashSet<Inst>,
+    halves: &'a HashMap<Value, Half>,
     known: HashMap<Value, Known>,
     body: Body,
     steps: Vec<Step>,
@@ -42,16 +46,17 @@ struct Reader<'a> {
 
 /// The body of the loop `block`, which jumps to itself, whose first parameter counts lanes by four, and whose others
 /// start from `start` and are folded by the blocks of `folds`: of two parameters each, giving the value. Stores in
-/// `streamed` may go around the caches. `None` if any part of it has no wide form.
+/// `streamed` may go around the caches; `halves` is what is known of conversions. `None` if any part of it has no wide form.
 pub(crate) fn read(
     func: &Function,
     block: Block,
     before: Block,
     start: &[Value],
     folds: &[(Block, Value)],
-    streamed: &HashSet<Inst>,
+    (streamed, halves): (&HashSet<Inst>, &HashMap<Value, Half>),
 ) -> Option<Body> {
-    let mut reader = Reader { func, before, streamed, known: HashMap::new(), body: Body::default(), steps: Vec::new() };
+    let mut reader =
+        Reader { func, before, streamed, halves, known: HashMap::new(), body: Body::default(), steps: Vec::new() };
     let params = func.dfg.block_params(block);
     let (index, carried) = params.split_first()?;
     reader.known.insert(*index, Known::Address(Vec::new(), 1, 0));
@@ -80,7 +85,36 @@ pub(crate) fn read(
         reader.body.folds.push(Fold { left, right, steps: std::mem::take(&mut reader.steps), result });
     }
     let only_uniform = reader.body.start.iter().all(|r| reader.body.uniform.iter().any(|(u, _)| u == r));
-    (only_uniform && !reader.body.steps.is_empty()).then_some(reader.body)
+    if !only_uniform || reader.body.steps.is_empty() {
+        return None;
+    }
+    prune(&mut reader.body);
+    Some(reader.body)
+}
+
+/// Takes out what nothing needs: what one instruction does instead of several.
+fn prune(body: &mut Body) {
+    let next = body.carried.iter().map(|(_, next)| *next).collect();
+    let mut needed = needed(&mut body.steps, next);
+    needed.extend(body.start.iter().copied());
+    for fold in &mut body.folds {
+        needed.extend(self::needed(&mut fold.steps, HashSet::from([fold.result])));
+    }
+    body.uniform.retain(|(register, _)| needed.contains(register));
+}
+
+/// Keeps the steps that stores and `wanted` need; all that is needed then.
+fn needed(steps: &mut Vec<Step>, mut wanted: HashSet<Register>) -> HashSet<Register> {
+    let mut kept: Vec<Step> = Vec::new();
+    for step in std::mem::take(steps).into_iter().rev() {
+        if step.result.is_none_or(|result| wanted.contains(&result)) {
+            wanted.extend(&step.args);
+            kept.push(step);
+        }
+    }
+    kept.reverse();
+    *steps = kept;
+    wanted
 }
 
 /// What the loop hands to its next trip, without the index.
@@ -189,14 +223,14 @@ impl Reader<'_> {
                 });
                 Some(self.uniform(Uniform::Scalar(at)))
             }
-            Known::Address(..) | Known::Lanes(_) | Known::Words(..) | Known::Condition(..) => None,
+            Known::Address(..) | Known::Lanes(_) | Known::Halves(..) | Known::Words(..) | Known::Condition(..) => None,
         }
     }
 
     /// A value as a vector.
     fn lanes(&mut self, value: Value) -> Option<Register> {
         match self.of(value)? {
-            Known::Lanes(register) => Some(register),
+            Known::Lanes(register) | Known::Halves(register, _) => Some(register),
             Known::Condition(compare, a, b) => Some(self.step(Op::Compare(compare), &[a, b])),
             Known::Address(..) | Known::Bits(_) | Known::Scalar(_) | Known::Words(..) => None,
         }
@@ -243,8 +277,11 @@ impl Reader<'_> {
             InstructionData::Binary { opcode, args } if self.ty(result) == types::I64 => self.sum(opcode, args)?,
             InstructionData::Binary { opcode: opcode @ (Opcode::Snarrow | Opcode::Unarrow), args } => {
                 let memory = if opcode == Opcode::Snarrow { Memory::Signed16 } else { Memory::Unsigned16 };
-                let x = (args[0] == args[1] && self.is_vector(args[0])).then(|| self.lanes(args[0]))??;
-                Known::Words(x, memory)
+                let x = (args[0] == args[1] && self.is_vector(args[0])).then(|| self.of(args[0]))??;
+                match (x, memory) {
+                    (Known::Halves(_, floats), Memory::Unsigned16) => Known::Words(floats, Memory::Half),
+                    _ => Known::Words(self.lanes(args[0])?, memory),
+                }
             }
             InstructionData::BinaryImm8 { opcode: Opcode::Extractlane, arg, imm: 0 } => match self.of(arg)? {
                 words @ Known::Words(..) if self.ty(result) == types::I64 => words,
@@ -262,8 +299,26 @@ impl Reader<'_> {
             InstructionData::IntCompare { .. } => return Some(()),
             _ => return None,
         };
+        let known = self.half(result).unwrap_or(known);
         self.known.insert(result, known);
         Some(())
+    }
+
+    /// What is known of a value that one instruction gives.
+    fn half(&mut self, value: Value) -> Option<Known> {
+        match *self.halves.get(&value)? {
+            Half::Decoded(raw) => {
+                let raw = self.lanes(raw)?;
+                let loaded = self.steps.iter().find(|step| step.result == Some(raw))?;
+                let Op::Load(place, Memory::Unsigned16) = loaded.op else { return None };
+                Some(Known::Lanes(self.step(Op::Load(place, Memory::Half), &[])))
+            }
+            Half::Rounded(x) => {
+                let x = self.lanes(x)?;
+                Some(Known::Lanes(self.step(Op::One(One::RoundHalf), &[x])))
+            }
+            Half::Encoded(x) => Some(Known::Halves(self.steps.last()?.result?, self.lanes(x)?)),
+        }
     }
 
     fn store(&mut self, value: Value, address: Value, offset: i32, way: Way) -> Option<()> {
@@ -289,7 +344,9 @@ impl Reader<'_> {
 
     fn bitcast(&mut self, to: Type, arg: Value) -> Option<Known> {
         match self.of(arg)? {
-            known @ (Known::Lanes(_) | Known::Condition(..)) if matches!(to, types::F32X4 | types::I32X4) => {
+            known @ (Known::Lanes(_) | Known::Halves(..) | Known::Condition(..))
+                if matches!(to, types::F32X4 | types::I32X4) =>
+            {
                 Some(known)
             }
             known @ Known::Words(..) if to == types::I64X2 => Some(known),

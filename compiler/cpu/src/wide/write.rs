@@ -11,7 +11,7 @@ use iced_x86::code_asm::{
 };
 use iced_x86::{Code, IcedError, Instruction, MemoryOperand, Register as Machine};
 
-use super::{Body, Cache, Compare, LINE, Memory, Op, Place, Register, Step, Two, Uniform, Way};
+use super::{Body, Cache, Compare, LINE, Memory, One, Op, Place, Register, Step, Two, Uniform, Way};
 use crate::{Features, Limit};
 
 mod codes;
@@ -351,6 +351,10 @@ impl<'a> Writer<'a> {
             Op::One(one) => {
                 let (code, immediate) = width.one(one);
                 match immediate {
+                    Some(n) if one == One::RoundHalf => {
+                        self.add(Instruction::with3(code, width.lower(to), source(0), n))?;
+                        self.add(Instruction::with2(width.widen_half(), target, width.lower(to)))?;
+                    }
                     Some(n) => self.add(Instruction::with3(code, target, source(0), n))?,
                     None => self.add(Instruction::with2(code, target, source(0)))?,
                 }
@@ -479,34 +483,37 @@ impl<'a> Writer<'a> {
 
     fn store(&mut self, from: Slot, place: Place, memory: Memory, copy: i32) -> Result<(), Stop> {
         let (to, source) = (self.place(place, copy), self.width.register(from));
-        if memory == Memory::Whole || self.width == Width::Zmm {
-            return self.add(Instruction::with2(self.width.store(memory), to, source));
+        let code = self.width.store(memory);
+        match (memory, self.width) {
+            (Memory::Half, _) => self.add(Instruction::with3(code, to, source, 0)),
+            (Memory::Whole, _) | (_, Width::Zmm) => self.add(Instruction::with2(code, to, source)),
+            (Memory::Signed16 | Memory::Unsigned16, Width::Ymm) => {
+                let words = self.take()?;
+                self.pack(memory, words, source)?;
+                self.add(Instruction::with2(Code::VEX_Vmovups_xmmm128_xmm, to, Machine::XMM0 + words))?;
+                self.free.push(words);
+                Ok(())
+            }
         }
-        let words = self.take()?;
-        self.pack(memory, words, source)?;
-        self.add(Instruction::with2(Code::VEX_Vmovups_xmmm128_xmm, to, Machine::XMM0 + words))?;
-        self.free.push(words);
-        Ok(())
     }
 
     /// A store around the caches.
     fn stream(&mut self, from: Slot, place: Place, memory: Memory, copy: i32) -> Result<(), Stop> {
         let (to, source) = (self.place(place, copy), self.width.register(from));
+        let whole = self.width.stream();
         if memory == Memory::Whole {
-            return self.add(Instruction::with2(self.width.stream(), to, source));
+            return self.add(Instruction::with2(whole, to, source));
         }
         let words = self.take()?;
-        match self.width {
-            Width::Zmm => {
-                let target = Machine::YMM0 + words;
-                self.add(Instruction::with2(self.width.store(memory), target, source))?;
-                self.add(Instruction::with2(Code::EVEX_Vmovntps_m256_ymm, to, target))?;
+        let (code, lower) = (self.width.store(memory), self.width.lower(words));
+        match (memory, self.width) {
+            (Memory::Half, _) => self.add(Instruction::with3(code, lower, source, 0))?,
+            (Memory::Whole | Memory::Signed16 | Memory::Unsigned16, Width::Zmm) => {
+                self.add(Instruction::with2(code, lower, source))?;
             }
-            Width::Ymm => {
-                self.pack(memory, words, source)?;
-                self.add(Instruction::with2(Code::VEX_Vmovntps_m128_xmm, to, Machine::XMM0 + words))?;
-            }
+            (Memory::Whole | Memory::Signed16 | Memory::Unsigned16, Width::Ymm) => self.pack(memory, words, source)?,
         }
+        self.add(Instruction::with2(self.width.stream_lower(), to, lower))?;
         self.free.push(words);
         Ok(())
     }
@@ -514,7 +521,7 @@ impl<'a> Writer<'a> {
     /// Eight lanes of 32 bits as 16 bits each in the lower half of a register.
     fn pack(&mut self, memory: Memory, to: Slot, source: Machine) -> Result<(), Stop> {
         let pack = match memory {
-            Memory::Whole => return Err(Stop::Form),
+            Memory::Whole | Memory::Half => return Err(Stop::Form),
             Memory::Signed16 => Code::VEX_Vpackssdw_ymm_ymm_ymmm256,
             Memory::Unsigned16 => Code::VEX_Vpackusdw_ymm_ymm_ymmm256,
         };

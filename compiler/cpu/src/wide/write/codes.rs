@@ -67,10 +67,26 @@ impl Width {
             Memory::Whole => self.pick(Code::VEX_Vmovups_ymm_ymmm256, Code::EVEX_Vmovups_zmm_k1z_zmmm512),
             Memory::Signed16 => self.pick(Code::VEX_Vpmovsxwd_ymm_xmmm128, Code::EVEX_Vpmovsxwd_zmm_k1z_ymmm256),
             Memory::Unsigned16 => self.pick(Code::VEX_Vpmovzxwd_ymm_xmmm128, Code::EVEX_Vpmovzxwd_zmm_k1z_ymmm256),
+            Memory::Half => self.widen_half(),
         }
     }
 
-    /// Stores of 16 bits are one instruction in 512 bits only.
+    /// f32s from f16s in half a register or in memory.
+    pub(super) fn widen_half(self) -> Code {
+        self.pick(Code::VEX_Vcvtph2ps_ymm_xmmm128, Code::EVEX_Vcvtph2ps_zmm_k1z_ymmm256_sae)
+    }
+
+    /// The other way, rounding as its last operand says; 0 is to nearest, ties to even.
+    pub(super) fn narrow_half(self) -> Code {
+        self.pick(Code::VEX_Vcvtps2ph_xmmm128_ymm_imm8, Code::EVEX_Vcvtps2ph_ymmm256_k1z_zmm_imm8_sae)
+    }
+
+    /// The lower half of a register.
+    pub(super) fn lower(self, slot: u32) -> Machine {
+        self.pick(Machine::XMM0, Machine::YMM0) + slot
+    }
+
+    /// Stores of 16 bits as integers are one instruction in 512 bits only.
     pub(super) fn store(self, memory: Memory) -> Code {
         let whole = self.pick(Code::VEX_Vmovups_ymmm256_ymm, Code::EVEX_Vmovups_zmmm512_k1z_zmm);
         match memory {
@@ -78,12 +94,18 @@ impl Width {
             Memory::Signed16 => self.pick(whole, Code::EVEX_Vpmovsdw_ymmm256_k1z_zmm),
             // Lanes that are narrowed this way are in range, or their saturation is the caller's.
             Memory::Unsigned16 => self.pick(whole, Code::EVEX_Vpmovusdw_ymmm256_k1z_zmm),
+            Memory::Half => self.narrow_half(),
         }
     }
 
     /// A store of a whole register around the caches.
     pub(super) fn stream(self) -> Code {
         self.pick(Code::VEX_Vmovntps_m256_ymm, Code::EVEX_Vmovntps_m512_zmm)
+    }
+
+    /// The same of the lower half.
+    pub(super) fn stream_lower(self) -> Code {
+        self.pick(Code::VEX_Vmovntps_m128_xmm, Code::EVEX_Vmovntps_m256_ymm)
     }
 
     /// `first = second · third + first`.
@@ -100,6 +122,7 @@ impl Width {
     pub(super) fn one(self, one: One) -> (Code, Option<i32>) {
         let round = self.pick(Code::VEX_Vroundps_ymm_ymmm256_imm8, Code::EVEX_Vrndscaleps_zmm_k1z_zmmm512b32_imm8_sae);
         match one {
+            One::RoundHalf => (self.narrow_half(), Some(0)),
             One::Sqrt => (self.pick(Code::VEX_Vsqrtps_ymm_ymmm256, Code::EVEX_Vsqrtps_zmm_k1z_zmmm512b32_er), None),
             One::Nearest => (round, Some(0)),
             One::Floor => (round, Some(1)),
