@@ -15,8 +15,14 @@ const BLOCK: i64 = 64;
 /// A ragged size around blocks, and one that fits.
 const SIZES: [i64; 2] = [80, 64];
 
-fn check(module: &Module, kernel: &Signature, dtype: DType, size: i64) -> Result<(), String> {
-    let mut bind = bindings(kernel, dtype, size, BLOCK);
+fn check(
+    module: &Module,
+    kernel: &Signature,
+    dtype: DType,
+    (size, block): (i64, i64),
+    target: Target,
+) -> Result<(), String> {
+    let mut bind = bindings(kernel, dtype, size, block);
     let elaborate = |bind: &_| module.elaborate_only(&kernel.name, bind).map_err(|d| format!("{d:?}"));
     let func = elaborate(&bind)?;
     for (n, extent) in func.extents.iter().enumerate() {
@@ -43,7 +49,7 @@ fn check(module: &Module, kernel: &Signature, dtype: DType, size: i64) -> Result
     }
     let tables = walks(&func)?;
     for seed in 0..2 {
-        let got = match on_gpu(&func, (&extents, &tables, &args), Layout::Dense, Target::SM_80, seed)? {
+        let got = match on_gpu(&func, (&extents, &tables, &args), Layout::Dense, target, seed)? {
             Outcome::Fault(why) => return Err(format!("faults: {why}")),
             Outcome::Done(got) => got,
         };
@@ -63,7 +69,7 @@ fn kernels_agree_in_large_blocks() {
             for dtype in dtypes(kernel).into_iter().filter(|d| matches!(d, DType::F16 | DType::BF16 | DType::F32)) {
                 for size in SIZES {
                     count += 1;
-                    if let Err(why) = check(&module, kernel, dtype, size) {
+                    if let Err(why) = check(&module, kernel, dtype, (size, BLOCK), Target::SM_80) {
                         failed.push(format!("{file}: {} of {dtype} at {size}: {why}", kernel.name));
                     }
                 }
@@ -71,4 +77,17 @@ fn kernels_agree_in_large_blocks() {
         }
     }
     assert!(failed.is_empty(), "{} of {count} fail:\n{}", failed.len(), failed.join("\n"));
+}
+
+/// Where shared memory does not hold both operands, products go in parts.
+#[test]
+fn products_larger_than_shared_memory_agree() {
+    let file = files().into_iter().find(|f| f.ends_with("kernels/matmul.tile")).expect("a shipped file");
+    let module = load(&file);
+    for kernel in module.kernels() {
+        for dtype in [DType::F32, DType::F64] {
+            let checked = check(&module, kernel, dtype, (150, 128), Target::SM_120A);
+            assert_eq!(checked, Ok(()), "{} of {dtype}", kernel.name);
+        }
+    }
 }

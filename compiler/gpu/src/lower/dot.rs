@@ -183,37 +183,58 @@ impl<'f> Lower<'f> {
         Ok(())
     }
 
-    /// Multiply-adds on operands in shared memory, k by k.
+    /// Multiply-adds on operands in shared memory, k by k; in parts of k where shared memory does not hold all.
     fn multiply_add(&mut self, inst: &'f Inst, roles: &Roles, spread: &Spread) -> Result<Vec<Reg>, Limit> {
         let dtype = self.dtype(inst.results[0]);
-        let element = Self::unit_bytes(element::carrier(dtype));
-        let mut operands = Vec::new();
-        let mut base = 0;
-        for (value, own) in [(inst.args[0], &roles.m), (inst.args[1], &roles.n)] {
-            let all = [own, &roles.k, &roles.batch].map(|dims| self.bits_of(dims));
-            let staged = Staged::plain(all.into_iter().flatten(), element);
+        let mut helds = Vec::new();
+        for value in [inst.args[0], inst.args[1]] {
             let (from, mut held) = (self.dtype(value), self.held(value)?);
             for register in &mut held.registers {
                 *register = element::cast(&mut self.b, from, dtype, *register);
             }
-            operands.push((staged.clone(), base, held, own));
-            base += staged.bytes;
+            helds.push(held);
         }
-        self.scratch(base);
-        for (staged, base, held, _) in &operands {
-            self.stage(staged, *base, held);
+        let mut k = self.bits_of(&roles.k);
+        let element = Self::unit_bytes(element::carrier(dtype));
+        let mut parts: Vec<(DimId, u32)> = Vec::new();
+        while self.staged_bytes(roles, &k, element) > self.options.target.shared_bytes()
+            && let Some(bit) = k.pop().flatten()
+        {
+            parts.push(bit);
         }
-        self.meet();
         let zero = self.constant(dtype, pantile_ir::Scalar::zero(dtype));
-        let inits = vec![zero; spread.len()];
-        let steps: u32 = roles.k.iter().map(|d| 1 << self.bits(*d)).product();
-        self.contract(dtype, &operands, roles, spread, inits, steps)
+        let mut sums = vec![zero; spread.len()];
+        for part in 0..1usize << parts.len() {
+            let part: Vec<_> = parts.iter().enumerate().map(|(n, bit)| (*bit, part >> n & 1 == 1)).collect();
+            let mut operands = Vec::new();
+            let mut base = 0;
+            for (held, own) in helds.iter().zip([&roles.m, &roles.n]) {
+                let all = [self.bits_of(own), k.clone(), self.bits_of(&roles.batch)];
+                let staged = Staged::plain(all.into_iter().flatten(), element);
+                base += staged.bytes;
+                operands.push((staged, base, held, own));
+            }
+            self.scratch(base);
+            for (staged, end, held, _) in &mut operands {
+                *end -= staged.bytes;
+                self.stage_part(staged, *end, held, &part);
+            }
+            self.meet();
+            sums = self.contract(dtype, &operands, roles, spread, sums, 1 << k.len())?;
+        }
+        Ok(sums)
+    }
+
+    /// Bytes that both operands take in shared memory with these bits of k.
+    fn staged_bytes(&self, roles: &Roles, k: &[Bit], element: u32) -> usize {
+        let bits = |dims: &[DimId]| self.bits_of(dims).len() + k.len() + self.bits_of(&roles.batch).len();
+        [&roles.m, &roles.n].map(|own| (element as usize) << bits(own)).iter().sum()
     }
 
     fn contract(
         &mut self,
         dtype: DType,
-        operands: &[(Staged, u32, Held, &Vec<DimId>)],
+        operands: &[(Staged, u32, &Held, &Vec<DimId>)],
         roles: &Roles,
         spread: &Spread,
         inits: Vec<Reg>,

@@ -122,9 +122,33 @@ impl Lower<'_> {
 
     /// Writes registers where the staged tile has them, an element in as many bytes as its carrier has.
     pub(crate) fn stage(&mut self, staged: &Staged, base: u32, held: &Held) {
+        self.stage_part(staged, base, held, &[]);
+    }
+
+    /// The same of those elements whose positions have these bits.
+    pub(crate) fn stage_part(&mut self, staged: &Staged, base: u32, held: &Held, part: &[((DimId, u32), bool)]) {
         let thread = self.thread_offset(staged, &held.spread);
-        let speaks = self.speaks(&held.spread);
-        for group in staged.groups(&held.spread) {
+        let mut speaks = self.speaks(&held.spread);
+        for (number, bits) in [(self.lane, &held.spread.lanes), (self.warp, &held.spread.warps)] {
+            for (bit, set) in part {
+                if let Some(at) = bits.iter().position(|b| b == &Some(*bit)) {
+                    let held = self.b.shr_const(number, at as u32);
+                    let held = self.b.and_const(held, 1);
+                    let wanted = self.b.i32(i32::from(*set));
+                    let mine = self.b.compare(Compare::Eq, held, wanted);
+                    speaks = self.b.and(speaks, mine);
+                }
+            }
+        }
+        let in_part = |register: usize| {
+            let has =
+                |(bit, set): &((DimId, u32), bool)| match held.spread.registers.iter().position(|b| *b == Some(*bit)) {
+                    Some(at) => (register >> at & 1 == 1) == *set,
+                    None => true,
+                };
+            part.iter().all(has)
+        };
+        for group in staged.groups(&held.spread).into_iter().filter(|g| in_part(g[0])) {
             let at = self.place(thread, staged.offset(&held.spread, group[0]), base);
             let units: Vec<(Reg, u8)> = group.iter().map(|r| self.as_unit(held.registers[*r])).collect();
             let bits = units[0].1;

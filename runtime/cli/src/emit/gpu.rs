@@ -1,7 +1,7 @@
 //! The stages of a kernel on its way to a GPU, for dense and aligned tensors. Machine code is made and shown by the tools of a
 //! CUDA toolkit, where there is one.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::Command;
 
 use pantile_gpu::{Options, Target, llvm};
@@ -50,7 +50,7 @@ fn sass(ptx: &str, target: Target) -> Result<String, Failure> {
     shown
 }
 
-fn path(path: &PathBuf) -> String {
+fn path(path: &Path) -> String {
     path.display().to_string()
 }
 
