@@ -3,7 +3,8 @@
 //!
 //! An odd last row is computed twice, into the same place.
 
-use cranelift_codegen::ir::{InstBuilder, Value, types};
+use cranelift_codegen::ir::condcodes::IntCC;
+use cranelift_codegen::ir::{InstBuilder, MemFlagsData, Value, types};
 
 use super::{Dot, Init, PANEL, PARAMS, panel_step};
 use crate::Emit;
@@ -22,7 +23,12 @@ pub(super) fn emit(e: &mut Emit<'_>, init: Init) {
     let panel = panel_step(e, dot.k);
     let panels = e.open(zero, dot.n, &[dot.b, dot.c]);
     let (b, c) = (panels.carried[0], panels.carried[1]);
+    let after = e.ins().iadd_imm_s(panels.index, PANEL);
+    let more = e.ins().icmp(IntCC::SignedLessThan, after, dot.n);
+    let next = e.ins().iadd(b, panel);
+    let next = e.ins().select(more, next, b);
     let rows = e.open(zero, dot.m, &[dot.a, c, dot.scale]);
+    touch(e, next, dot.k, rows.index);
     row_pair(e, init, &dot, whole, b, rows.index, &rows.carried);
     let next_a = advance(e, rows.carried[0], dot.a_row, 2);
     let next_c = advance(e, rows.carried[1], dot.c_row, 2);
@@ -34,6 +40,21 @@ pub(super) fn emit(e: &mut Emit<'_>, init: Init) {
     e.ins().return_(&[]);
 }
 
+/// Reads a row of the next panel for each row of A, so that panels which were packed by others, and come from a farther
+/// cache, are near when they are needed. Cranelift has no other way to say it, and keeps a load that no one uses as long as
+/// it may trap; it stays inside the panels.
+fn touch(e: &mut Emit<'_>, panel: Value, k: Value, row: Value) {
+    let (zero, last) = (e.int(0), e.ins().iadd_imm_s(k, -1));
+    for n in 0..ROWS as i64 {
+        let row = e.ins().iadd_imm_s(row, n);
+        let row = e.ins().smin(row, last);
+        let row = e.ins().smax(row, zero);
+        let offset = e.ins().ishl_imm_u(row, i64::from((PANEL * 4).trailing_zeros()));
+        let at = e.ins().iadd(panel, offset);
+        e.ins().load(types::I64, MemFlagsData::new(), at, 0);
+    }
+}
+
 fn advance(e: &mut Emit<'_>, from: Value, by: Value, times: i64) -> Value {
     let step = e.ins().imul_imm_s(by, times);
     e.ins().iadd(from, step)
@@ -42,7 +63,7 @@ fn advance(e: &mut Emit<'_>, from: Value, by: Value, times: i64) -> Value {
 /// Two rows of one panel. `at` holds the addresses of A's, C's and the scale's first row.
 fn row_pair(e: &mut Emit<'_>, init: Init, dot: &Dot, whole: Value, b: Value, row: Value, at: &[Value]) {
     let after = e.ins().iadd_imm_s(row, 1);
-    let both = e.ins().icmp(cranelift_codegen::ir::condcodes::IntCC::SignedLessThan, after, dot.m);
+    let both = e.ins().icmp(IntCC::SignedLessThan, after, dot.m);
     let (zero, four) = (e.int(0), e.int(4));
     let mut second = |from: Value, step: Value| {
         let step = e.ins().select(both, step, zero);
