@@ -40,7 +40,6 @@ const EDGES: &[(&str, &[&str])] = &[
     ("compiler/interp", &["diag", "ir"]),
     ("compiler/cpu", &["diag", "ir"]),
     ("compiler/gpu", &["diag", "ir"]),
-    ("compiler/gpu", &["diag", "ir"]),
     ("compiler", &["diag", "syntax", "grammar", "ir"]),
     ("runtime", &["diag", "ir", "interp", "cpu", "gpu", "compiler"]),
 ];

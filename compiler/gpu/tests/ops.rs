@@ -1,14 +1,14 @@
 //! Every op becomes code for every target that has it: printed, taken by LLVM, and assembled where there is an assembler.
 //! What the code computes is seen elsewhere: here nothing runs.
 
-mod support;
+mod examples;
 
 use std::collections::BTreeSet;
 
 use pantile_gpu::Target;
 use pantile_gpu::llvm::{Options, library, print};
 use pantile_gpu::simt::{Op, Program};
-use support::{Report, assemble, examples, ptxas};
+use pantile_ptxas::{Report, assemble, ptxas};
 
 fn ptx(program: &Program, target: Target) -> String {
     let text = print(program, target).unwrap_or_else(|e| panic!("{e}\n{program}"));

@@ -173,16 +173,21 @@ fn unary(op: Unary, args: &[Ty]) -> Result<Vec<Ty>, String> {
 fn binary(op: Binary, args: &[Ty]) -> Result<Vec<Ty>, String> {
     let number = |ty| ty != Bool;
     let ty = match op {
-        Binary::Add | Binary::Sub | Binary::Mul | Binary::Div | Binary::Rem | Binary::Min | Binary::Max => {
+        Binary::Add | Binary::Sub | Binary::Mul | Binary::Div | Binary::Min | Binary::Max => {
             same(args, 2, number, "two numbers of one type")
         }
-        Binary::MulHigh => same(args, 2, |ty| ty == I32, "two i32"),
         Binary::And | Binary::Or | Binary::Xor => {
             same(args, 2, |ty| !float(ty), "two integers or predicates of one type")
         }
-        Binary::UDiv | Binary::URem | Binary::UMin | Binary::UMax | Binary::Shl | Binary::Shr | Binary::UShr => {
-            same(args, 2, integer, "two integers of one type")
-        }
+        Binary::MulHigh
+        | Binary::UDiv
+        | Binary::Rem
+        | Binary::URem
+        | Binary::UMin
+        | Binary::UMax
+        | Binary::Shl
+        | Binary::Shr
+        | Binary::UShr => same(args, 2, integer, "two integers of one type"),
     };
     ty.map(|ty| vec![ty])
 }

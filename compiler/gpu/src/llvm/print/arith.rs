@@ -64,7 +64,6 @@ impl Printer<'_> {
             Binary::Mul => "mul",
             Binary::MulHigh => return self.mul_high(result, a, b),
             Binary::Div if float => "fdiv",
-            Binary::Rem if float => "frem",
             Binary::Div | Binary::Rem => return self.signed_division(op, result, a, b),
             Binary::UDiv | Binary::URem => return self.unsigned_division(op, result, a, b),
             Binary::Min if float => return self.intrinsic(inst, "minimum"),
@@ -84,11 +83,13 @@ impl Printer<'_> {
     }
 
     fn mul_high(&mut self, result: Value, a: Value, b: Value) {
-        let a = self.temp(&format!("zext {} to i64", self.typed(a)));
-        let b = self.temp(&format!("zext {} to i64", self.typed(b)));
-        let product = self.temp(&format!("mul nuw i64 {a}, {b}"));
-        let high = self.temp(&format!("lshr i64 {product}, 32"));
-        self.set(result, &format!("trunc i64 {high} to i32"));
+        let ty = self.ty(a);
+        let (wide, half) = if ty == "i32" { ("i64", 32) } else { ("i128", 64) };
+        let a = self.temp(&format!("zext {} to {wide}", self.typed(a)));
+        let b = self.temp(&format!("zext {} to {wide}", self.typed(b)));
+        let product = self.temp(&format!("mul nuw {wide} {a}, {b}"));
+        let high = self.temp(&format!("lshr {wide} {product}, {half}"));
+        self.set(result, &format!("trunc {wide} {high} to {ty}"));
     }
 
     fn shift(&mut self, name: &str, result: Value, a: Value, by: Value) {

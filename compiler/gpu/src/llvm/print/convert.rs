@@ -36,8 +36,8 @@ impl Printer<'_> {
             }
             Convert::FromSigned(_) => "sitofp",
             Convert::FromUnsigned(_) => "uitofp",
-            Convert::ToSigned(_) => return self.saturate("fptosi", result, x),
-            Convert::ToUnsigned(_) => return self.saturate("fptoui", result, x),
+            Convert::ToSigned(_) => return self.saturate("", result, x),
+            Convert::ToUnsigned(_) => return self.saturate("u", result, x),
             Convert::Float(_) if to == "double" => "fpext",
             Convert::Float(_) => "fptrunc",
             Convert::Bits(_) => "bitcast",
@@ -46,9 +46,17 @@ impl Printer<'_> {
         self.set(result, &format!("{name} {from} {} to {to}", self.name(x)));
     }
 
-    fn saturate(&mut self, name: &str, result: Value, x: Value) {
-        let (from, to) = (if self.ty(x) == "float" { "f32" } else { "f64" }, self.ty(result));
-        self.set(result, &format!("call {to} @llvm.{name}.sat.{to}.{from}({})", self.typed(x)));
+    /// The machine's conversion saturates; it gives 0 for a NaN only from and to 32 bits.
+    fn saturate(&mut self, unsigned: &str, result: Value, x: Value) {
+        let (from, to) = (self.ty(x), self.ty(result));
+        let (f, i) = (if from == "float" { "f" } else { "d" }, if to == "i32" { "i" } else { "ll" });
+        let call = format!("call {to} @llvm.nvvm.{f}2{unsigned}{i}.rz({})", self.typed(x));
+        if from == "float" && to == "i32" {
+            return self.set(result, &call);
+        }
+        let nan = self.temp(&format!("fcmp uno {}, {}", self.typed(x), self.name(x)));
+        let number = self.temp(&call);
+        self.set(result, &format!("select i1 {nan}, {to} 0, {to} {number}"));
     }
 
     fn widen(&mut self, small: Small, result: Value, x: Value) {

@@ -1,10 +1,8 @@
-//! What the tests of generated code share: NVIDIA's assembler and disassembler, looked for where they may lie, and what
-//! they say about a kernel. Nothing is installed from here; `./test` does that.
-#![allow(dead_code, reason = "each test takes what it needs")]
-
-pub mod examples;
+//! For tests: NVIDIA's assembler and disassembler, looked for where they may lie, and what they say about a kernel.
+//! Nothing is installed from here; `./test` does that.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -47,12 +45,14 @@ fn tool(name: &str, variable: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).chain([root]).map(|dir| dir.join(name)).find(|path| path.is_file())
 }
 
-/// The assembler. Without one the tests that need it say so, once each, and pass: code for GPUs is still printed, verified
-/// and compiled to PTX.
+/// The assembler. Where there is none, a test says so and passes: code for GPUs is still printed, verified and compiled
+/// to PTX.
 pub fn ptxas() -> Option<PathBuf> {
     let found = tool("ptxas", "PANTILE_PTXAS");
     if found.is_none() {
-        eprintln!("NOT TESTED: no ptxas, so no PTX is assembled; `./test` installs it, or set PANTILE_PTXAS");
+        // Past the test harness, which keeps what passing tests print.
+        let words = "NOT TESTED: no ptxas, so PTX is not assembled; `./test` installs it, or set PANTILE_PTXAS";
+        let _ = writeln!(std::io::stderr(), "{words}");
     }
     found
 }
