@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use pantile_gpu::Target;
 use pantile_gpu::llvm::{Options, library, print};
 use pantile_gpu::simt::{Op, Program};
-use pantile_ptxas::{Report, assemble, ptxas};
+use pantile_ptxas::{Report, assemble, disassembled, ptxas};
 
 fn ptx(program: &Program, target: Target) -> String {
     let text = print(program, target).unwrap_or_else(|e| panic!("{e}\n{program}"));
@@ -113,7 +113,7 @@ fn together(texts: &[String]) -> String {
 fn one(name: &str, target: Target) -> Option<Report> {
     let program = examples::all().into_iter().find(|p| p.name == name).expect("an example of this name");
     let text = ptx(&program, target);
-    let report = assemble(&ptxas()?, &text, target).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    let report = disassembled(&ptxas()?, &text, target).unwrap_or_else(|e| panic!("{e}\n{text}"));
     (!report.opcodes.is_empty()).then_some(report)
 }
 

@@ -20,11 +20,11 @@ pub struct Report {
     pub stack: u32,
     /// Bytes of shared memory that are not dynamic.
     pub shared: u32,
-    /// How often each opcode stands in the machine code, without what follows the first dot. Empty without a disassembler.
+    /// How often each opcode stands in the machine code, without what follows the first dot. Empty without a disassembler, or if not asked for.
     pub opcodes: BTreeMap<String, u32>,
     /// What the assembler warns of.
     pub warnings: Vec<String>,
-    /// The machine code as text, if there is a disassembler.
+    /// The machine code as text, if it was asked for and there is a disassembler.
     pub sass: String,
 }
 
@@ -63,11 +63,23 @@ fn numbers(line: &str, before: &str) -> u32 {
     head.rsplit(|c: char| !c.is_ascii_digit()).next().and_then(|n| n.parse().ok()).unwrap_or(0)
 }
 
-/// Assembles PTX.
+/// Assembles PTX and reads the machine code.
+///
+/// # Errors
+/// The assembler's words.
+pub fn disassembled(ptxas: &Path, ptx: &str, target: Target) -> Result<Report, String> {
+    run(ptxas, ptx, target, true)
+}
+
+/// Assembles PTX; the machine code is not looked at, for that takes longer than to make it.
 ///
 /// # Errors
 /// The assembler's words.
 pub fn assemble(ptxas: &Path, ptx: &str, target: Target) -> Result<Report, String> {
+    run(ptxas, ptx, target, false)
+}
+
+fn run(ptxas: &Path, ptx: &str, target: Target, opcodes: bool) -> Result<Report, String> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let stem = format!("pantile-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     let (source, cubin) = (std::env::temp_dir().join(format!("{stem}.ptx")), std::env::temp_dir().join(stem));
@@ -81,7 +93,9 @@ pub fn assemble(ptxas: &Path, ptx: &str, target: Target) -> Result<Report, Strin
         return Err(said);
     }
     let mut report = read(&said);
-    disassemble(&cubin, &mut report);
+    if opcodes {
+        disassemble(&cubin, &mut report);
+    }
     let _ = std::fs::remove_file(&cubin);
     Ok(report)
 }
