@@ -154,7 +154,7 @@ fn words() {
         (Binary::Add, |a, b| Some(a.wrapping_add(b))),
         (Binary::Sub, |a, b| Some(a.wrapping_sub(b))),
         (Binary::Mul, |a, b| Some(a.wrapping_mul(b))),
-        (Binary::MulHigh, |a, b| Some((u64::from(a) * u64::from(b) >> 32) as u32)),
+        (Binary::MulHigh, |a, b| Some(((u64::from(a) * u64::from(b)) >> 32) as u32)),
         (Binary::Div, |a, b| (b != 0).then(|| (a as i32).wrapping_div(b as i32) as u32)),
         (Binary::UDiv, |a, b| a.checked_div(b)),
         (Binary::Rem, |a, b| (b != 0).then(|| (a as i32).wrapping_rem(b as i32) as u32)),
@@ -184,7 +184,10 @@ fn words() {
     for (x, y) in [(u64::MAX, u64::MAX), (1 << 40, 1 << 40), (3, 1 << 63), (0x1234_5678_9abc_def0, 0xfedc_ba98)] {
         rows.push(Box::new(move |b| {
             let (a, c) = (hidden(b, Ty::I64, x), hidden(b, Ty::I64, y));
-            (b.emit(Op::Binary(Binary::MulHigh), &[a, c], &[Ty::I64])[0], (u128::from(x) * u128::from(y) >> 64) as u64)
+            (
+                b.emit(Op::Binary(Binary::MulHigh), &[a, c], &[Ty::I64])[0],
+                ((u128::from(x) * u128::from(y)) >> 64) as u64,
+            )
         }));
     }
     for x in WORDS {
