@@ -1,8 +1,8 @@
 //! Element-wise ops. Transcendental functions are `math.rs`'s and `double.rs`'s business, division `divide.rs`'s.
 
-use pantile_ir::{BinaryOp, DType, Kind, ReduceOp, UnaryOp, eval};
+use pantile_ir::{BinaryOp, DType, Kind, ReduceOp, UnaryOp};
 
-use super::{carrier, constant, convert, divide, double, float, integer, math};
+use super::{carrier, convert, divide, double, float, integer, math};
 use crate::simt::{Binary, Builder, Compare, Ty, Unary, Value};
 
 /// `op x`.
@@ -224,11 +224,6 @@ pub(crate) fn select(b: &mut Builder, c: Value, x: Value, y: Value) -> Value {
     b.select(c, x, y)
 }
 
-/// What a reduction starts with.
-pub(crate) fn neutral(b: &mut Builder, op: ReduceOp, dtype: DType) -> Value {
-    constant(b, dtype, eval::neutral(op, dtype))
-}
-
 /// What a reduction has after one more element. The dtype is the accumulator's.
 pub(crate) fn combine(b: &mut Builder, op: ReduceOp, dtype: DType, acc: Value, x: Value) -> Value {
     let op = match op {
@@ -240,23 +235,4 @@ pub(crate) fn combine(b: &mut Builder, op: ReduceOp, dtype: DType, acc: Value, x
         ReduceOp::All => BinaryOp::And,
     };
     binary(b, op, dtype, acc, x)
-}
-
-/// `x · y + z`: rounded once in f32 and f64, and then to what is smaller; of integers it wraps.
-pub(crate) fn fused_multiply_add(b: &mut Builder, dtype: DType, x: Value, y: Value, z: Value) -> Value {
-    match dtype.kind() {
-        Kind::Bool => {
-            let both = b.and(x, y);
-            b.binary(Binary::Or, both, z)
-        }
-        Kind::Signed | Kind::Unsigned => {
-            let product = b.mul(x, y);
-            let sum = b.add(product, z);
-            convert::normalise(b, dtype, sum)
-        }
-        Kind::Float => {
-            let sum = b.fma(x, y, z);
-            convert::round(b, dtype, sum)
-        }
-    }
 }

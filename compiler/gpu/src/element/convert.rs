@@ -130,7 +130,7 @@ fn small(dtype: DType) -> Option<Small> {
 
 /// The value of a small float nearest to an F32, ties to even; out of range becomes infinity, or NaN where there is none.
 /// Other dtypes leave it as it is.
-pub(crate) fn round(b: &mut Builder, dtype: DType, x: Value) -> Value {
+pub(super) fn round(b: &mut Builder, dtype: DType, x: Value) -> Value {
     let Some(small) = small(dtype) else { return x };
     let y = match small {
         Small::BF16 => {
@@ -168,7 +168,7 @@ fn through(b: &mut Builder, small: Small, x: Value) -> Value {
 }
 
 /// Bits of a memory unit, 8 to 64, in which `count` neighbours are read and written: see [`to_units`].
-pub(crate) fn unit_bits(dtype: DType, count: usize) -> u8 {
+pub(super) fn unit_bits(dtype: DType, count: usize) -> u8 {
     let bytes = dtype.bytes() * count;
     match (dtype.bytes(), bytes % 4, bytes % 2) {
         (8, _, _) => 64,
