@@ -58,12 +58,11 @@ fn check(module: &Module, kernel: &Signature, bind: &Bindings) -> Result<u64, St
     agree("the interpreter after passes", interpret(&after, &extents, &tables, &args))?;
     for layout in [Layout::Dense, Layout::Reversed, Layout::Spread] {
         agree(&format!("machine code, {layout:?}"), on_cpu(&after, &extents, &tables, &args, layout)?)?;
-        let emulated = on_gpu(&after, (&extents, &tables, &args), layout, Target::SM_80, 1);
-        agree(
-            &format!("a GPU's threads, {layout:?}"),
-            emulated.map_err(|e| format!("a GPU's threads, {layout:?}: {e}"))?,
-        )?;
     }
+    // The emulator takes longer than all else: one layout a size.
+    let layout = [Layout::Dense, Layout::Reversed, Layout::Spread][extents.iter().sum::<i64>() as usize % 3];
+    let emulated = on_gpu(&after, (&extents, &tables, &args), layout, Target::SM_80, 1);
+    agree(&format!("a GPU's threads, {layout:?}"), emulated.map_err(|e| format!("a GPU's threads, {layout:?}: {e}"))?)?;
     Ok(paid)
 }
 
