@@ -4,3 +4,4 @@ mod harness;
 mod hoisting;
 mod ops;
 mod shipped;
+mod stream;
