@@ -39,6 +39,7 @@ pub fn on_gpu(
     let launch = Launch { args: &placed, extents, tables: &tables, orders: &orders, fault };
     let packed = kernel.pack(&launch).map_err(|l| l.message)?;
     let program = &packed.variant.program;
+    program.verify().map_err(|e| e.to_string())?;
     let options = emulate::Options::seeded(seed);
     let blocks = u32::try_from(packed.blocks).map_err(|e| e.to_string())?;
     let report = emulate::run(program, blocks, &packed.words, &mut memory, &options).map_err(|e| e.to_string())?;
