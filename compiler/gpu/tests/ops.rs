@@ -139,3 +139,19 @@ fn every_target_has_products_and_matrix_loads() {
         }
     }
 }
+
+#[test]
+fn products_and_copies_overlap_on_hopper() {
+    let program = examples::hopper_ring();
+    program.verify().unwrap_or_else(|e| panic!("{e}\n{program}"));
+    let text = ptx(&program, Target::SM_90A);
+    let Some(ptxas) = ptxas() else { return };
+    let report = disassembled(&ptxas, &text, Target::SM_90A).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    // An assembler that cannot follow the accumulators waits after each product, and warns of it.
+    assert!(report.warnings.is_empty(), "{:?}", report.warnings);
+    assert_eq!((report.spills, report.stack), (0, 0));
+    if !report.opcodes.is_empty() {
+        let counts = ["HGMMA", "UTMALDG", "SYNCS", "USETMAXREG"].map(|opcode| report.count(opcode));
+        assert!(counts[0] >= 4 && counts[1] >= 2 && counts[2] >= 4 && counts[3] == 2, "{counts:?} in\n{}", report.sass);
+    }
+}

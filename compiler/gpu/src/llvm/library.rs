@@ -53,13 +53,16 @@ impl std::error::Error for Error {}
 pub struct Options {
     /// Which passes run before instructions are selected, as `opt -passes=` takes them; empty for none.
     pub passes: String,
-    /// Whether they may unroll loops.
-    pub unroll: bool,
 }
+
+/// Simplifies line by line, shares what is computed twice, takes what is constant out of loops. `-O2` does the same and moves
+/// more: tiles fill the registers, so what it moves is spilled.
+const PASSES: &str = "function(instcombine<no-verify-fixpoint>,early-cse,simplifycfg,loop-mssa(licm),\
+                      instcombine<no-verify-fixpoint>,early-cse)";
 
 impl Default for Options {
     fn default() -> Self {
-        Self { passes: "default<O2>".into(), unroll: true }
+        Self { passes: PASSES.into() }
     }
 }
 
@@ -100,7 +103,7 @@ pub fn library() -> Result<&'static Library, Error> {
 }
 
 /// The first of some libraries that serves.
-fn first(candidates: Vec<PathBuf>) -> Result<Library, Error> {
+pub(super) fn first(candidates: Vec<PathBuf>) -> Result<Library, Error> {
     let mut tried = Vec::new();
     for path in candidates {
         match Library::open(&path) {
@@ -337,8 +340,8 @@ impl<'a> Machine<'a> {
         // taking it frees the error.
         unsafe {
             let how = (api.pass_options)();
-            (api.set_unroll)(how, options.unroll.into());
-            // Widths are the program's choice.
+            // Widths and repetition are the program's choice, whatever the passes.
+            (api.set_unroll)(how, 0);
             (api.set_vectorise_loops)(how, 0);
             (api.set_vectorise_lines)(how, 0);
             let error = (api.run_passes)(module.raw, passes.as_ptr(), self.raw, how);

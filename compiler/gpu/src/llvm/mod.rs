@@ -6,6 +6,8 @@ mod api;
 mod find;
 mod library;
 mod print;
+#[cfg(test)]
+mod tests;
 
 pub use library::{Error, Library, Options, Ptx, Times, library};
 pub use print::print;

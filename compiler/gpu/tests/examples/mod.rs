@@ -104,6 +104,97 @@ const INTEGERS: [Ty; 2] = [Ty::I32, Ty::I64];
 const ALL: [Ty; 5] = [Ty::Bool, Ty::I32, Ty::I64, Ty::F32, Ty::F64];
 const SMALL: [Small; 4] = [Small::F16, Small::BF16, Small::F8E4M3, Small::F8E5M2];
 
+/// A product of two operands that bulk copies bring stage by stage, while the products of the stage before are under way:
+/// all of Hopper's asynchronous ops in one loop.
+pub fn hopper_ring() -> Program {
+    const STAGES: i32 = 2;
+    const BYTES: i32 = 8 << 10;
+    let mut e = Example::new("hopper_ring");
+    let (maps, full, empty) = (e.b.param(0), 60 << 10, (60 << 10) + 8 * STAGES);
+    let (steps, thread) = (e.input(Ty::I32), e.b.special(Special::Thread));
+    let zero = e.b.i32(0);
+    let first = e.b.compare(Compare::Eq, thread, zero);
+    for stage in 0..STAGES {
+        let (full, empty) = (e.b.i32(full + 8 * stage), e.b.i32(empty + 8 * stage));
+        let (one, warps) = (e.b.i32(1), e.b.i32(4));
+        e.emit(Op::MbarrierInit, &[full, one]);
+        e.emit(Op::MbarrierInit, &[empty, warps]);
+    }
+    e.emit(Op::MbarrierFence, &[]);
+    e.b.barrier();
+    let warpgroup = e.b.shr_const(thread, 7);
+    let produces = e.b.compare(Compare::Eq, warpgroup, zero);
+    // Where a step's stage lies, and the parity of its barriers.
+    let stage = |b: &mut Builder, n: Value| {
+        let (at, round) = (b.and_const(n, 1), b.shr_const(n, 1));
+        let (offset, bar) = (b.mul_const(at, i64::from(2 * BYTES)), b.mul_const(at, 8));
+        (offset, b.add_const(bar, i64::from(full)), b.add_const(bar, i64::from(empty)), b.and_const(round, 1))
+    };
+    let produce = |b: &mut Builder| {
+        b.emit(Op::SetRegisters(false, 24), &[], &[]);
+        b.count(steps, &[], |b, n, _| {
+            let (offset, full, empty, parity) = stage(b, n);
+            let one = b.i32(1);
+            let parity = b.binary(Binary::Xor, parity, one);
+            b.emit(Op::MbarrierWait, &[empty, parity], &[]);
+            let bytes = b.i32(2 * BYTES);
+            b.emit(Op::MbarrierExpect, &[full, bytes, first], &[]);
+            let second = b.add_const(offset, i64::from(BYTES));
+            for to in [offset, second] {
+                b.emit(Op::TensorLoad { rank: 2 }, &[to, maps, full, first, zero, n], &[]);
+            }
+            Vec::new()
+        });
+        Vec::new()
+    };
+    let form = Wgmma {
+        n: 64,
+        dtype: Some(Small::BF16),
+        left: WgmmaLeft::Shared,
+        transpose_left: false,
+        transpose_right: true,
+        accumulate: true,
+    };
+    let mut sums = Vec::new();
+    let consume = |b: &mut Builder| {
+        b.emit(Op::SetRegisters(true, 232), &[], &[]);
+        let nothing = b.f32(0.0);
+        let ends = b.count(steps, &vec![nothing; form.accumulators()], |b, n, carried| {
+            let (offset, full, _, parity) = stage(b, n);
+            b.emit(Op::MbarrierWait, &[full, parity], &[]);
+            b.emit(Op::WgmmaFence, &[], &[]);
+            let row = b.shr_const(offset, 4);
+            let row = b.zero_extend(Ty::I64, row);
+            let left = b.add_const(row, (1 << 62) | (64 << 32) | (1 << 16));
+            let mut sums = carried.to_vec();
+            for k in 0..4 {
+                let (left, right) = (b.add_const(left, 2 * k), b.add_const(left, i64::from(BYTES >> 4) + 128 * k));
+                sums = b.emit(Op::Wgmma(form), &[&[left, right], sums.as_slice()].concat(), &[Ty::F32; 32]);
+            }
+            b.emit(Op::WgmmaCommit, &[], &[]);
+            // The step before is complete, and its stage, the other one of two, is free.
+            let sums = b.emit(Op::WgmmaWait(1), &sums, &[Ty::F32; 32]);
+            let next = b.add_const(n, 1);
+            let (_, _, other, _) = stage(b, next);
+            let (lane, later) = (b.special(Special::Lane), b.compare(Compare::Gt, n, zero));
+            let elected = b.compare(Compare::Eq, lane, zero);
+            let elected = b.and(elected, later);
+            b.emit(Op::MbarrierArrive, &[other, elected], &[]);
+            sums
+        });
+        sums = b.emit(Op::WgmmaWait(0), &ends, &[Ty::F32; 32]);
+        let out = b.param(1);
+        for (n, sum) in sums.iter().enumerate() {
+            let address = b.add_const(out, 4 * n as i64);
+            let bits = b.convert(Convert::Bits(Ty::I32), *sum);
+            b.store(Space::Global, 32, address, &[bits], None);
+        }
+        Vec::new()
+    };
+    e.b.branch(produces, produce, consume);
+    e.finish()
+}
+
 /// Every op in each form that has an instruction of its own.
 pub fn all() -> Vec<Program> {
     [arithmetic(), conversions(), memory(), lanes(), products(), wgmmas(), asynchronous(), control()].concat()
