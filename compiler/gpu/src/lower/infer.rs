@@ -29,7 +29,7 @@ pub(crate) struct Warps {
 }
 
 /// Elements of the largest tile that one thread holds, if there are threads enough.
-const ELEMENTS: i64 = 64;
+const ELEMENTS: i64 = 32;
 
 impl Warps {
     /// Enough for the largest tile, 8 at most.
