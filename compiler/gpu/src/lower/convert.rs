@@ -13,9 +13,9 @@ impl Lower<'_> {
         let Some(first) = from.registers.first() else { return Err(self.bug("a tile without registers")) };
         let ty = self.b.ty(*first);
         let staged = Staged::plain(self.bits_of(dims), Self::unit_bytes(ty));
-        self.scratch(staged.bytes);
-        self.stage(&staged, 0, from);
+        let base = self.scratch(staged.bytes);
+        self.stage(&staged, base, from);
         self.meet();
-        Ok(self.unstage(&staged, 0, to, ty))
+        Ok(self.unstage(&staged, base, to, ty))
     }
 }

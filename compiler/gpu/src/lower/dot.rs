@@ -214,9 +214,9 @@ impl<'f> Lower<'f> {
                 base += staged.bytes;
                 operands.push((staged, base, held, own));
             }
-            self.scratch(base);
+            let scratch = self.scratch(base);
             for (staged, end, held, _) in &mut operands {
-                *end -= staged.bytes;
+                *end = scratch + *end - staged.bytes;
                 self.stage_part(staged, *end, held, &part);
             }
             self.meet();

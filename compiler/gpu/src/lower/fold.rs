@@ -102,8 +102,8 @@ impl<'f> Lower<'f> {
         let staged: Vec<Staged> = types.iter().map(|ty| Staged::plain(bits.clone(), Self::unit_bytes(*ty))).collect();
         // The widest first: a column's base is then a multiple of its size.
         let bytes = staged.iter().map(|s| s.bytes.max(16)).collect::<Vec<_>>();
-        self.scratch(bytes.iter().sum());
-        let bases: Vec<u32> = (0..bytes.len()).map(|n| bytes[..n].iter().sum()).collect();
+        let base = self.scratch(bytes.iter().sum());
+        let bases: Vec<u32> = (0..bytes.len()).map(|n| base + bytes[..n].iter().sum::<u32>()).collect();
         for (c, staged) in staged.iter().enumerate() {
             let registers = elements.iter().map(|e| e[c]).collect();
             self.stage(staged, bases[c], &Held { spread: from.clone(), registers });

@@ -12,6 +12,8 @@ use crate::simt::{Binary, Compare, Convert, Space, Ty, Value as Reg};
 struct Table {
     /// The other dims, whose elements lie one behind the other.
     rows: Staged,
+    /// Where it starts.
+    base: u32,
     ty: Ty,
     /// Bits of the number that the computed lanes make.
     bits: u32,
@@ -92,10 +94,10 @@ impl<'f> Lower<'f> {
         let (others, chosen) = (self.bits_of(&others), self.bits_of(dims));
         let rows = Staged::plain(others.iter().copied(), Self::unit_bytes(ty));
         let all = Staged::plain(others.into_iter().chain(chosen.iter().copied()), Self::unit_bytes(ty));
-        self.scratch(all.bytes);
-        self.stage(&all, 0, &held);
+        let base = self.scratch(all.bytes);
+        self.stage(&all, base, &held);
         self.meet();
-        Ok(Table { rows, ty, bits: chosen.len() as u32 })
+        Ok(Table { rows, base, ty, bits: chosen.len() as u32 })
     }
 
     /// One element a register: of the row that the spread says, at the place given; 0 where the predicate fails.
@@ -103,7 +105,7 @@ impl<'f> Lower<'f> {
         let thread = self.thread_offset(&table.rows, spread);
         let mut registers = Vec::new();
         for (r, (place, exists)) in places.iter().enumerate() {
-            let row = self.place(thread, table.rows.offset(spread, r), 0);
+            let row = self.place(thread, table.rows.offset(spread, r), table.base);
             let place = self.b.and_const(*place, (1 << table.bits) - 1);
             let part = self.b.mul_const(place, i64::from(table.rows.bytes));
             let at = self.b.add(row, part);

@@ -76,10 +76,10 @@ impl<'f> Lower<'f> {
         if self.func.dim(*column).order.is_some() {
             // An order need not reach every place.
             self.each_row(&rows, Self::clear)?;
-            self.b.barrier();
+            self.wait_for_all();
         }
         self.put_bits(&rows, *column, &dims, &spread, kept)?;
-        self.b.barrier();
+        self.wait_for_all();
         self.each_row(&rows, Self::list)?;
         self.stored = true;
         Ok(())

@@ -79,6 +79,8 @@ pub(crate) struct Lower<'f> {
     pub(crate) warp: Reg,
     /// Shared memory that the largest use takes, in bytes.
     pub(crate) shared: u32,
+    /// Where the room starts that is used for one thing after another.
+    pub(crate) scratch_base: u32,
     /// Whether other threads may still read shared memory, or global memory may have been written, since all last met.
     pub(crate) shared_in_use: bool,
     pub(crate) stored: bool,
@@ -113,6 +115,7 @@ pub(crate) fn lower(
         lane,
         warp,
         shared: 0,
+        scratch_base: 0,
         shared_in_use: false,
         stored: false,
         sites: Vec::new(),
@@ -223,19 +226,25 @@ impl<'f> Lower<'f> {
         self.b.emit(crate::simt::Op::Fault, &[holds, code], &[]);
     }
 
-    /// Room in shared memory for one use, from its start: all threads have left the last one.
-    pub(crate) fn scratch(&mut self, bytes: u32) {
+    /// Room in shared memory for one use, which all threads have left by then; where it starts.
+    pub(crate) fn scratch(&mut self, bytes: u32) -> u32 {
         if self.shared_in_use {
             self.meet();
         }
-        self.shared = self.shared.max(bytes);
+        self.shared = self.shared.max(self.scratch_base + bytes);
         self.shared_in_use = true;
+        self.scratch_base
     }
 
     /// All threads meet; what was written is there for all.
     pub(crate) fn meet(&mut self) {
-        self.b.barrier();
+        self.wait_for_all();
         self.stored = false;
+    }
+
+    /// All threads that run this code come here before any goes on.
+    pub(crate) fn wait_for_all(&mut self) {
+        self.b.barrier();
     }
 }
 

@@ -69,10 +69,10 @@ impl<'f> Lower<'f> {
             made.push(Fragments::Staged { staged, base, rows, thread, matrices, transpose: !along_k });
             base += bytes;
         }
+        let scratch = if base > 0 { self.scratch(base) } else { 0 };
         if base > 0 {
-            self.scratch(base);
-            for (staged, base, held) in &to_stage {
-                self.stage_packed(staged, *base, held, |l, elements| match elements {
+            for (staged, offset, held) in &to_stage {
+                self.stage_packed(staged, scratch + offset, held, |l, elements| match elements {
                     [one] => {
                         let zero = l.b.f32(0.0);
                         vec![l.b.narrow(small, zero, *one)]
@@ -83,7 +83,8 @@ impl<'f> Lower<'f> {
             self.meet();
         }
         for fragments in &mut made {
-            if let Fragments::Staged { staged, rows, thread, .. } = fragments {
+            if let Fragments::Staged { staged, rows, thread, base, .. } = fragments {
+                *base += scratch;
                 *thread = self.thread_offset(staged, rows);
             }
         }

@@ -78,7 +78,7 @@ impl<'f> Lower<'f> {
         let ty = self.b.ty(sums[0]);
         let staged = Staged::plain(self.bits_of(keep), Self::unit_bytes(ty));
         let copies = 1u32 << bits.len();
-        self.scratch(staged.bytes * copies);
+        let base = self.scratch(staged.bytes * copies);
         // A warp's copy is named by its bits that are reduced; its others mean what the spread says, or nothing.
         let mut copy = self.b.i32(0);
         for (n, bit) in bits.iter().enumerate() {
@@ -95,14 +95,14 @@ impl<'f> Lower<'f> {
         let thread = self.b.add(thread, copy);
         let speaks = self.speaks(&writer);
         for (r, sum) in sums.iter().enumerate() {
-            let at = self.place(thread, staged.offset(spread, r), 0);
+            let at = self.place(thread, staged.offset(spread, r), base);
             let (unit, bits) = self.as_unit(*sum);
             self.b.store(crate::simt::Space::Shared, bits, at, &[unit], Some(speaks));
         }
         self.meet();
-        let mut totals = self.unstage(&staged, 0, spread, ty);
+        let mut totals = self.unstage(&staged, base, spread, ty);
         for n in 1..copies {
-            let more = self.unstage(&staged, n * staged.bytes, spread, ty);
+            let more = self.unstage(&staged, base + n * staged.bytes, spread, ty);
             totals = totals.into_iter().zip(more).map(|(a, x)| combine(self, a, x)).collect();
         }
         Ok(totals)

@@ -101,12 +101,12 @@ impl<'f> Lower<'f> {
         let staged = Staged::plain(bits_in(&distinct), Self::unit_bytes(ty));
         let flip = Spread { registers: vec![Some(bit)], lanes: Vec::new(), warps: Vec::new() };
         let flip = staged.offset(&flip, 1);
-        self.scratch(staged.bytes);
-        self.stage(&staged, 0, &Held { spread: distinct.clone(), registers: own });
+        let base = self.scratch(staged.bytes);
+        self.stage(&staged, base, &Held { spread: distinct.clone(), registers: own });
         self.meet();
         let thread = self.thread_offset(&staged, &distinct);
         let read = (0..distinct.len()).map(|n| {
-            let at = self.place(thread, staged.offset(&distinct, n) ^ flip, 0);
+            let at = self.place(thread, staged.offset(&distinct, n) ^ flip, base);
             let unit = self.b.load(Space::Shared, 8 * staged.element as u8, 1, at, None)[0];
             self.of_unit(unit, ty)
         });

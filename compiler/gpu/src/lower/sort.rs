@@ -28,13 +28,13 @@ impl<'f> Lower<'f> {
         let along = (0..bits).map(|power| Some((dim, power)));
         let order: Vec<Bit> = rows.iter().copied().chain(along).collect();
         let staged = Staged::plain(order, Self::unit_bytes(ty));
-        self.scratch(staged.bytes);
-        self.stage(&staged, 0, &Held { spread: spread.clone(), registers });
+        let base = self.scratch(staged.bytes);
+        self.stage(&staged, base, &Held { spread: spread.clone(), registers });
         self.meet();
         if bits > 0 {
-            self.network(rows.len() as u32, bits, staged.element);
+            self.network(base, rows.len() as u32, bits, staged.element);
         }
-        let sorted = self.unstage(&staged, 0, &spread, ty);
+        let sorted = self.unstage(&staged, base, &spread, ty);
         let sorted = sorted.into_iter().map(|key| keys::element_of(&mut self.b, dtype, how, key)).collect();
         self.give(inst, spread, sorted);
         Ok(())
@@ -42,7 +42,7 @@ impl<'f> Lower<'f> {
 
     /// Blocks of 2, 4, 8, … are merged, every other one in the other direction; in each merge pairs lie half a block apart,
     /// then a quarter, … Loop over (block's power, distance's power), both shifted by the bits of a row's number.
-    fn network(&mut self, rows: u32, bits: u32, element: u32) {
+    fn network(&mut self, base: u32, rows: u32, bits: u32, element: u32) {
         let pairs = 1u32 << (rows + bits - 1);
         let threads = self.warps.threads();
         let thread = self.b.mul_const(self.warp, 32);
@@ -60,7 +60,7 @@ impl<'f> Lower<'f> {
                 let pair = self.b.add_const(thread, i64::from(n * threads));
                 let count = self.b.i32(pairs as i32);
                 let exists = (pairs < threads).then(|| self.b.compare(Compare::Lt, pair, count));
-                self.exchange(pair, block, distance, element, exists);
+                self.exchange(pair, block, distance, (base, element), exists);
             }
         } else {
             let count = self.b.i32(pairs as i32);
@@ -68,12 +68,12 @@ impl<'f> Lower<'f> {
             let more = self.b.compare(Compare::Lt, test[0], count);
             let test = self.b.close(vec![more]);
             let pair = self.b.open_with(&[Ty::I32])[0];
-            self.exchange(pair, block, distance, element, None);
+            self.exchange(pair, block, distance, (base, element), None);
             let next = self.b.add_const(pair, i64::from(threads));
             let body = self.b.close(vec![next]);
             self.b.looped(vec![thread], test, body);
         }
-        self.b.barrier();
+        self.wait_for_all();
         let done = self.b.compare(Compare::Eq, distance, start);
         let closer = self.b.add_const(distance, -1);
         let larger = self.b.add_const(block, 1);
@@ -84,7 +84,7 @@ impl<'f> Lower<'f> {
     }
 
     /// Brings one pair into order.
-    fn exchange(&mut self, pair: Reg, block: Reg, distance: Reg, element: u32, exists: Option<Reg>) {
+    fn exchange(&mut self, pair: Reg, block: Reg, distance: Reg, (base, element): (u32, u32), exists: Option<Reg>) {
         let one = self.b.i32(1);
         let gap = self.b.binary(Binary::Shl, one, distance);
         let inside = self.b.add_const(gap, -1);
@@ -93,7 +93,10 @@ impl<'f> Lower<'f> {
         let high = self.b.binary(Binary::Shl, high, one);
         let left = self.b.binary(Binary::Or, high, low);
         let right = self.b.binary(Binary::Or, left, gap);
-        let [x_at, y_at] = [left, right].map(|n| self.b.mul_const(n, i64::from(element)));
+        let [x_at, y_at] = [left, right].map(|n| {
+            let at = self.b.mul_const(n, i64::from(element));
+            self.b.add_const(at, i64::from(base))
+        });
         let bits = 8 * element as u8;
         let x = self.b.load(Space::Shared, bits, 1, x_at, exists)[0];
         let y = self.b.load(Space::Shared, bits, 1, y_at, exists)[0];
