@@ -2,7 +2,7 @@
 //! decided here.
 
 use pantile_gpu::emulate::{self, Memory};
-use pantile_gpu::{Arg, Launch, Options, Target, compile};
+use pantile_gpu::{Arg, Launch, MAP_BYTES, Options, Target, compile};
 use pantile_interp::{self as interp};
 use pantile_ir::{BlockTable, DType, Func, ParamKind};
 
@@ -42,7 +42,10 @@ pub fn on_gpu(
     program.verify().map_err(|e| e.to_string())?;
     let options = emulate::Options::seeded(seed);
     let blocks = u32::try_from(packed.blocks).map_err(|e| e.to_string())?;
-    let report = emulate::run(program, blocks, &packed.words, &mut memory, &options).map_err(|e| e.to_string())?;
+    let maps = memory.tensor_maps(&packed.maps);
+    let maps = (0..packed.maps.len()).map(|n| maps + (n * MAP_BYTES) as u64);
+    let words: Vec<u64> = packed.words.iter().copied().chain(maps).collect();
+    let report = emulate::run(program, blocks, &words, &mut memory, &options).map_err(|e| e.to_string())?;
     if let Some(code) = report.fault {
         return Ok(Outcome::Fault(packed.variant.fault(code).0));
     }

@@ -9,7 +9,7 @@ use pantile_ir::{Func, GridAxis, Param, ParamKind};
 
 use crate::lower::{self, Facts, Words};
 use crate::simt::Program;
-use crate::{Limit, Target};
+use crate::{Limit, Target, TensorMap};
 
 /// How to compile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -76,6 +76,15 @@ pub struct Variant {
 }
 
 impl Variant {
+    /// The tensor maps of a launch, one a map of the program. There are none: no code asks for bulk tensor copies.
+    ///
+    /// # Errors
+    /// If a tensor of the launch is none that such copies take.
+    #[allow(clippy::unnecessary_wraps, clippy::unused_self, reason = "of the code, when it asks for maps")]
+    fn maps(&self, _launch: &Launch<'_>) -> Result<Vec<TensorMap>, Limit> {
+        Ok(Vec::new())
+    }
+
     /// What a fault's code means.
     pub fn fault(&self, code: u32) -> (String, Span) {
         let unknown = || (format!("unknown fault {code}"), Span::default());
@@ -90,6 +99,8 @@ pub struct Packed {
     pub variant: Arc<Variant>,
     /// Its words.
     pub words: Vec<u64>,
+    /// Its tensor maps, one a map of the program.
+    pub maps: Vec<TensorMap>,
     /// Blocks of the grid; may be 0, or more than a grid can have.
     pub blocks: u64,
 }
@@ -149,7 +160,8 @@ impl Kernel {
             return Err(Limit::new(message));
         }
         let variant = self.variant(self.facts(launch))?;
-        Ok(Packed { variant, words: self.words.pack(launch), blocks: self.blocks(launch.extents) })
+        let maps = variant.maps(launch)?;
+        Ok(Packed { variant, words: self.words.pack(launch), maps, blocks: self.blocks(launch.extents) })
     }
 
     fn blocks(&self, extents: &[i64]) -> u64 {

@@ -14,7 +14,7 @@ mod tensor_map;
 pub use kernel::{Arg, Kernel, Launch, Options, Packed, Variant, compile};
 pub use lower::Facts;
 pub use target::Target;
-pub use tensor_map::{Swizzle, TensorMap};
+pub use tensor_map::{MAP_BYTES, Swizzle, TensorMap};
 
 use pantile_diag::Span;
 

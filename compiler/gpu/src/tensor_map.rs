@@ -2,6 +2,9 @@
 //! box one copy moves and how the box lies in shared memory. The driver's 128 opaque bytes are made of it by the runtime,
 //! not here.
 
+/// Bytes of a tensor map as kernels address it.
+pub const MAP_BYTES: usize = 128;
+
 /// How the 16-byte units of a box are permuted in shared memory, so that reads along either dimension meet all banks. The
 /// innermost dimension of the box has as many bytes as the name says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

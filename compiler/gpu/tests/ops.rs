@@ -63,6 +63,7 @@ fn number(op: &Op) -> usize {
         Op::Fault => 38,
         Op::If => 39,
         Op::Loop => 40,
+        Op::Map(_) => 41,
     }
 }
 
@@ -75,7 +76,7 @@ fn examples_cover_every_op() {
             seen.insert(number(&inst.op));
         });
     }
-    assert_eq!(seen, (0..=40).collect());
+    assert_eq!(seen, (0..=41).collect());
 }
 
 #[test]
@@ -115,6 +116,19 @@ fn one(name: &str, target: Target) -> Option<Report> {
     let text = ptx(&program, target);
     let report = disassembled(&ptxas()?, &text, target).unwrap_or_else(|e| panic!("{e}\n{text}"));
     (!report.opcodes.is_empty()).then_some(report)
+}
+
+#[test]
+fn tensor_maps_are_read_where_the_launch_puts_them() {
+    let program = examples::all().into_iter().find(|p| p.name == "tensor_store2").expect("an example of this name");
+    let text = ptx(&program, Target::SM_90A);
+    for n in [3, 4] {
+        assert!(text.contains(&format!(".param .align 64 .b8 tensor_store2_param_{n}[128]")), "{text}");
+    }
+    assert!(!text.contains("__local_depot") && !text.contains("st.local"), "a copy of the map:\n{text}");
+    let Some(report) = ptxas().map(|ptxas| disassembled(&ptxas, &text, Target::SM_90A)) else { return };
+    let report = report.unwrap_or_else(|e| panic!("{e}\n{text}"));
+    assert_eq!(report.stack, 0, "{}", report.sass);
 }
 
 #[test]

@@ -68,6 +68,9 @@ fn what_is_broken_is_named() {
         ("has no regions", |p| p.body.insts[0].regions.push(Region::default())),
         ("gives (i32), not (i64)", |p| p.types[1] = Ty::I64),
         ("the launch has 0 words", |p| p.words = 0),
+        ("the launch has 0 tensor maps", |p| {
+            find(&mut p.body, &|op| *op == Op::Param(0)).expect("a word").op = Op::Map(0);
+        }),
         ("not one that PTX can have", |p| p.name = "a b".into()),
         ("1 to 1024 threads, not 0", |p| p.threads = 0),
         ("at most 255 registers, not 256", |p| p.registers = 256),

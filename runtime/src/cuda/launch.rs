@@ -6,10 +6,11 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pantile_diag::{SourceMap, Span};
-use pantile_gpu::{Arg, Kernel, Launch, Options, Packed, Target, Variant, llvm};
+use pantile_gpu::{Arg, Kernel, Launch, Options, Packed, Target, TensorMap, Variant, llvm};
 use pantile_ir::{Dim, Func};
 
 use super::driver::code::{Function, Module, assemble};
+use super::driver::maps::{self, MAP_WORDS};
 use super::{Buffer, Gpu, cubins};
 use crate::executable::{block_table, limited, line};
 use crate::launch::{Call, Operand};
@@ -101,11 +102,12 @@ impl Launcher {
             let fault = faults.address() + 4 * n as u64;
             let launch = Launch { args: &args, extents: call.extents, tables: &tables, orders: &orders, fault };
             let packed = self.kernel.pack(&launch).map_err(|l| limited(&func.name, l.message, l.span, sources))?;
-            let Packed { variant, words, blocks } = packed;
+            let Packed { variant, mut words, maps, blocks } = packed;
             let variant = self.available(variant, &launch, sources)?;
             let blocks = self.blocks(blocks)?;
             if blocks > 0 {
                 let function = self.function(&variant)?;
+                self.append(&maps, &mut words)?;
                 // SAFETY: the words were packed by this kernel for operands that were checked against its parameters; their
                 // memory is held by `held` until this is queued, and freed behind it; tables come from the function's own
                 // orders, whose elements were checked against the extents.
@@ -115,6 +117,22 @@ impl Launcher {
             variants.push(variant);
         }
         Ok(Started { gpu: self.gpu.clone(), kernel: func.name.clone(), faults, variants })
+    }
+
+    /// Puts encoded tensor maps behind the words of a launch, where parameters that are aligned to 64 bytes lie.
+    fn append(&self, maps: &[TensorMap], words: &mut Vec<u64>) -> Result<()> {
+        if maps.is_empty() {
+            return Ok(());
+        }
+        words.resize(words.len().next_multiple_of(8), 0);
+        words.reserve(maps.len() * MAP_WORDS);
+        for map in maps {
+            map.check().map_err(|why| self.limit(format!("a bulk copy cannot take one of its tensors: {why}")))?;
+            let encoded = maps::encode(&self.gpu.context, map);
+            let doing = || format!("the description of a tensor of `{}` ({map:?})", self.kernel.func().name);
+            words.extend(encoded.map_err(|e| self.gpu.failed(&doing(), &e))?);
+        }
+        Ok(())
     }
 
     fn limit(&self, message: String) -> Error {

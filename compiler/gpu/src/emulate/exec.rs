@@ -94,6 +94,10 @@ impl Block<'_> {
                 let word = self.words[*n as usize];
                 self.write(at, 0, &[word; 32])
             }
+            Op::Map(n) => {
+                let address = self.words[(self.program.words + n) as usize];
+                self.write(at, 0, &[address; 32])
+            }
             Op::Special(what) => self.special(*what, at),
             Op::Unary(op) => {
                 let value = arith::unary(*op, self.ty(at), self.read(at, 0)?);

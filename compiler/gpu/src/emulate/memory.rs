@@ -2,7 +2,7 @@
 //! between launches. It does not order what different blocks do.
 
 use super::error::ErrorKind;
-use crate::TensorMap;
+use crate::{MAP_BYTES, TensorMap};
 
 /// Something was written to the byte.
 const WRITTEN: u8 = 1;
@@ -15,8 +15,6 @@ const CHANGED: u8 = 4;
 const GAP: u64 = 1 << 16;
 /// Above what 32 bits hold, so that cut addresses are found.
 const FIRST: u64 = 0x7_0000_0000;
-/// Bytes of a tensor map as kernels address it.
-const MAP_BYTES: u64 = 128;
 
 #[derive(Debug)]
 struct Allocation {
@@ -43,7 +41,7 @@ impl Memory {
 
     fn next_base(&self) -> u64 {
         let allocated = self.allocations.last().map_or(FIRST, |a| a.base + a.bytes.len() as u64);
-        let maps = self.maps.last().map_or(FIRST, |(address, _)| address + MAP_BYTES);
+        let maps = self.maps.last().map_or(FIRST, |(address, _)| address + MAP_BYTES as u64);
         (allocated.max(maps) + GAP).next_multiple_of(256)
     }
 
@@ -68,7 +66,7 @@ impl Memory {
     /// Makes tensor maps known, at addresses 128 bytes apart; the first one's address.
     pub fn tensor_maps(&mut self, maps: &[TensorMap]) -> u64 {
         let base = self.next_base();
-        let placed = maps.iter().enumerate().map(|(n, map)| (base + n as u64 * MAP_BYTES, map.clone()));
+        let placed = maps.iter().enumerate().map(|(n, map)| (base + (n * MAP_BYTES) as u64, map.clone()));
         self.maps.extend(placed);
         base
     }

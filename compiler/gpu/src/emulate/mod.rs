@@ -97,13 +97,15 @@ fn check(program: &Program, words: &[u64]) -> Result<(), String> {
     if program.shared > SHARED_BYTES {
         return Err(format!("{} bytes of shared memory; {SHARED_BYTES} are possible", program.shared));
     }
-    if words.len() != program.words as usize {
-        return Err(format!("{} words where the program takes {}", words.len(), program.words));
+    let wanted = program.words as usize + program.maps as usize;
+    if words.len() != wanted {
+        return Err(format!("{} words and addresses of tensor maps where the program takes {wanted}", words.len()));
     }
     Ok(())
 }
 
-/// Runs all blocks of a grid.
+/// Runs all blocks of a grid. The program's words are followed by the address of each of its tensor maps, as
+/// [`Memory::tensor_maps`] gives it.
 ///
 /// # Errors
 /// The first mistake that was found.

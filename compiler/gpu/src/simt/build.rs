@@ -105,6 +105,12 @@ impl Builder {
         self.one(Op::Param(word), &[], Ty::I64)
     }
 
+    /// The address of a tensor map of the launch.
+    pub fn map(&mut self, map: u32) -> Value {
+        self.program.maps = self.program.maps.max(map + 1);
+        self.one(Op::Map(map), &[], Ty::I64)
+    }
+
     /// What a thread can ask.
     pub fn special(&mut self, what: Special) -> Value {
         self.one(Op::Special(what), &[], Ty::I32)

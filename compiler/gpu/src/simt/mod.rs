@@ -9,7 +9,7 @@
 //! - All threads run the same [`Region`]s. Threads of a warp may take different arms of [`Op::If`] and leave [`Op::Loop`]
 //!   at different times; ops that act on whole warps, warpgroups or blocks must be met by all of it.
 //! - Global addresses are [`Ty::I64`], shared ones [`Ty::I32`]: bytes from the start of the block's shared memory.
-//! - Parameters are 64-bit words.
+//! - Parameters are 64-bit words, then tensor maps, of which a thread knows the address only.
 //! - Constants ([`Op::Const`]) are literals: they may be used in any region, also outside the one they stand in.
 
 mod build;
@@ -278,6 +278,8 @@ pub enum Op {
     Const(Const),
     /// A word of the launch, I64.
     Param(u32),
+    /// The address of a tensor map of the launch, I64: for [`Op::TensorLoad`] and [`Op::TensorStore`] alone.
+    Map(u32),
     /// What a thread can ask.
     Special(Special),
     /// Of one operand.
@@ -439,6 +441,8 @@ pub struct Program {
     pub words: u32,
     /// The word that holds the address of the launch's fault code (I32 in global memory).
     pub fault_word: u32,
+    /// Tensor maps that a launch gives after the words.
+    pub maps: u32,
     /// Threads of a block.
     pub threads: u32,
     /// Bytes of shared memory.

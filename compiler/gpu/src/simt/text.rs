@@ -76,6 +76,7 @@ impl Display for Op {
         match self {
             Op::Const(c) => write!(f, "const {c}"),
             Op::Param(word) => write!(f, "param {word}"),
+            Op::Map(n) => write!(f, "map {n}"),
             Op::Special(what) => f.write_str(match what {
                 Special::Thread => "thread",
                 Special::Lane => "lane",
@@ -171,6 +172,9 @@ fn wgmma(w: &Wgmma, f: &mut Formatter<'_>) -> fmt::Result {
 impl Display for Program {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         write!(f, "kernel {} words {} fault {} ", self.name, self.words, self.fault_word)?;
+        if self.maps > 0 {
+            write!(f, "maps {} ", self.maps)?;
+        }
         writeln!(f, "threads {} shared {} registers {} {{", self.threads, self.shared, self.registers)?;
         self.region(&self.body, 1, f)?;
         writeln!(f, "}}")

@@ -16,7 +16,7 @@ impl Op {
     pub fn results(&self, args: &[Ty]) -> Result<Vec<Ty>, String> {
         match self {
             Op::Const(c) => takes(args, &[]).map(|()| vec![c.ty]),
-            Op::Param(_) => takes(args, &[]).map(|()| vec![I64]),
+            Op::Param(_) | Op::Map(_) => takes(args, &[]).map(|()| vec![I64]),
             Op::Special(_) => takes(args, &[]).map(|()| vec![I32]),
             Op::Unary(op) => unary(*op, args),
             Op::Binary(op) => binary(*op, args),

@@ -204,6 +204,7 @@ impl Check<'_> {
         }
         match op {
             Op::Param(word) if *word >= program.words => Err(format!("the launch has {} words", program.words)),
+            Op::Map(map) if *map >= program.maps => Err(format!("the launch has {} tensor maps", program.maps)),
             Op::Fault if program.fault_word >= program.words => Err("the fault word is none of the launch's".into()),
             Op::Barrier { threads: Some(n), .. } | Op::BarrierArrive { threads: n, .. } if *n > program.threads => {
                 Err(format!("the block has {} threads", program.threads))

@@ -124,7 +124,7 @@ fn load_box(b: &mut Builder, corner: &[i32], bytes: u32, omit: &str) {
     b.when(leader, |b| {
         let (yes, bytes) = (b.bool(true), b.i32(bytes as i32));
         act(b, Op::MbarrierExpect, &[barrier, bytes, yes]);
-        let map = b.param(0);
+        let map = b.map(0);
         let corner: Vec<Value> = corner.iter().map(|x| b.i32(*x)).collect();
         let to = if omit == "alignment" { b.i32(64) } else { zero };
         let args = [vec![to, map, barrier, yes], corner].concat();
@@ -161,7 +161,7 @@ fn box_words(
             b.when(inside, |b| {
                 let at = b.mul_const(n, 4);
                 let got = get(b, at);
-                let base = b.param(1);
+                let base = b.param(0);
                 let wide = b.zero_extend(Ty::I64, at);
                 let to = b.add(base, wide);
                 b.store(pantile_gpu::simt::Space::Global, 32, to, &[got], None);
@@ -169,9 +169,9 @@ fn box_words(
             Vec::new()
         });
     });
-    let launch = [memory.tensor_maps(std::slice::from_ref(map)), memory.alloc(4 * count)];
+    let launch = [memory.alloc(4 * count), memory.tensor_maps(std::slice::from_ref(map))];
     run(&program, &launch, memory, seed).map_err(|found| found.kind)?;
-    Ok(words(memory, launch[1], count))
+    Ok(words(memory, launch[0], count))
 }
 
 #[test]
@@ -247,7 +247,7 @@ fn store_box(corner: [i32; 2], omit: &'static str) -> Program {
         }
         let leader = is(b, thread, 0);
         b.when(leader, |b| {
-            let (map, zero, yes) = (b.param(0), b.i32(0), b.bool(true));
+            let (map, zero, yes) = (b.map(0), b.i32(0), b.bool(true));
             let corner = corner.map(|x| b.i32(x));
             act(b, Op::TensorStore { rank: 2 }, &[map, zero, yes, corner[0], corner[1]]);
             if omit != "commit" {
@@ -311,7 +311,7 @@ fn stores_that_lack_something_are_found() {
         let unwaited = program(32, 1024, |b| {
             let lane = lane(b);
             let leader = is(b, lane, 0);
-            let (map, zero) = (b.param(0), b.i32(0));
+            let (map, zero) = (b.map(0), b.i32(0));
             for n in 0..8 {
                 let word = b.add_const(lane, 32 * n);
                 let at = b.mul_const(word, 4);

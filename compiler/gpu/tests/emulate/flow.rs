@@ -218,6 +218,11 @@ fn a_launch_must_fit_the_program() {
     }
     let words: Result<_, Error> = run(&plain(32, 0), &[1], &mut Memory::new(), 0);
     assert!(words.expect_err("one too many").to_string().contains("1 words"));
+    let mapped = program(32, 0, |b| {
+        b.map(1);
+    });
+    let words = run(&mapped, &[1], &mut Memory::new(), 0);
+    assert!(words.expect_err("one too few").to_string().contains("the program takes 2"));
     let mut broken = program(32, 0, |b| {
         let lane = lane(b);
         let one = b.i32(1);

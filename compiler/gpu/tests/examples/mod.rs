@@ -110,7 +110,7 @@ pub fn hopper_ring() -> Program {
     const STAGES: i32 = 2;
     const BYTES: i32 = 8 << 10;
     let mut e = Example::new("hopper_ring");
-    let (maps, full, empty) = (e.b.param(0), 60 << 10, (60 << 10) + 8 * STAGES);
+    let (maps, full, empty) = (e.b.map(0), 60 << 10, (60 << 10) + 8 * STAGES);
     let (steps, thread) = (e.input(Ty::I32), e.b.special(Special::Thread));
     let zero = e.b.i32(0);
     let first = e.b.compare(Compare::Eq, thread, zero);
@@ -413,7 +413,7 @@ fn asynchronous() -> Vec<Program> {
 fn tensor_load(e: &mut Example, rank: u32) {
     let barrier = e.b.i32(32 << 10);
     let (count, parity, bytes) = (e.b.i32(1), e.b.i32(0), e.input(Ty::I32));
-    let (map, to, first) = (e.b.param(0), e.b.i32(1024), e.input(Ty::Bool));
+    let (map, to, first) = (e.b.map(0), e.b.i32(1024), e.input(Ty::Bool));
     e.emit(Op::MbarrierInit, &[barrier, count]);
     e.emit(Op::MbarrierFence, &[]);
     e.b.barrier();
@@ -425,7 +425,7 @@ fn tensor_load(e: &mut Example, rank: u32) {
 }
 
 fn tensor_store(e: &mut Example, rank: u32) {
-    let (map, from, first) = (e.b.param(0), e.b.i32(1024), e.input(Ty::Bool));
+    let (map, from, first) = (e.b.map(1), e.b.i32(1024), e.input(Ty::Bool));
     let coordinates = e.inputs(&vec![Ty::I32; rank as usize]);
     e.emit(Op::ProxyFence, &[]);
     e.emit(Op::TensorStore { rank }, &[[map, from, first].as_slice(), &coordinates].concat());

@@ -10,7 +10,7 @@ use cudarc::driver::sys;
 use super::{Context, Driven, DriverError, Stream, call, check};
 
 impl Stream {
-    /// Starts a kernel: its parameters are the words, one after another.
+    /// Starts a kernel: its parameters lie in the words one after another, each where its alignment allows.
     ///
     /// # Safety
     /// The function takes these words, and the addresses among them hold what it reads and writes until it is done.

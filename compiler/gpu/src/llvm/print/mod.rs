@@ -16,6 +16,7 @@ use std::fmt::Write;
 
 use crate::Target;
 use crate::simt::{Const, Inst, Op, Program, Region, Ty, Value};
+use crate::tensor_map::MAP_BYTES;
 
 /// The name of the block's shared memory in the text.
 const SHARED: &str = "@pantile_shared";
@@ -87,12 +88,18 @@ fn double_bits(single: u32) -> u64 {
 impl Printer<'_> {
     fn module(self) -> String {
         let program = self.program;
-        let params: Vec<String> = (0..program.words).map(|n| format!("i64 noundef %p{n}")).collect();
+        let words = (0..program.words).map(|n| format!("i64 noundef %p{n}"));
+        // Copies take a map's address, which is that of the parameter itself where nobody writes it.
+        let map = |n| format!("ptr noundef byval([{MAP_BYTES} x i8]) align 64 \"nvvm.grid_constant\" %map{n}");
+        let params: Vec<String> = words.chain((0..program.maps).map(map)).collect();
         let mut out = format!("; {} {} -nvptx-short-ptr\n", self.target.name(), self.target.ptx());
         out.push_str("target triple = \"nvptx64-nvidia-cuda\"\n\n");
         let _ = writeln!(out, "{SHARED} = external addrspace(3) global [0 x i8], align 1024\n");
         let _ = writeln!(out, "define ptx_kernel void @{}({}) #0 {{\nentry:", program.name, params.join(", "));
         out.push_str(&self.shared_base());
+        for n in 0..program.maps {
+            let _ = writeln!(out, "  %map{n}.address = ptrtoint ptr %map{n} to i64");
+        }
         out.push_str(&self.body);
         out.push_str("  ret void\n}\n\n");
         let _ = writeln!(out, "attributes #0 = {{ convergent nounwind {} }}", self.bounds());
@@ -197,6 +204,7 @@ impl Printer<'_> {
         match &inst.op {
             Op::Const(_) => {}
             Op::Param(word) => self.alias(inst.results[0], format!("%p{word}")),
+            Op::Map(map) => self.alias(inst.results[0], format!("%map{map}.address")),
             Op::Special(what) => self.special(*what, inst.results[0]),
             Op::Unary(op) => self.unary(*op, inst),
             Op::Binary(op) => self.binary(*op, inst),
