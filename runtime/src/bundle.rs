@@ -8,7 +8,7 @@ use std::str::FromStr;
 use pantile_compiler::{Bindings, Plan, Step};
 use pantile_diag::SourceMap;
 use pantile_gpu::simt::Program;
-use pantile_gpu::{Target, llvm};
+use pantile_gpu::{Options, Target, llvm};
 use pantile_ir::{Func, Order, OrderBody};
 use serde_json::{Value, json};
 use sha3::{Digest, Sha3_256};
@@ -40,6 +40,8 @@ pub struct Bundled {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bundle {
     target: Target,
+    /// Whether products of f32 that are added may take tensor cores.
+    tf32: bool,
     codes: BTreeMap<String, Bundled>,
 }
 
@@ -56,7 +58,14 @@ impl Bundle {
     /// If there is no such target.
     pub fn new(target: &str) -> Result<Self> {
         let target = Target::from_str(target).map_err(Error::Device)?;
-        Ok(Self { target, codes: BTreeMap::new() })
+        Ok(Self { target, tf32: false, codes: BTreeMap::new() })
+    }
+
+    /// Whether what is added from here on is for devices that are [`Device::with_tf32`](crate::Device::with_tf32).
+    #[must_use]
+    pub fn with_tf32(mut self, tf32: bool) -> Self {
+        self.tf32 = tf32;
+        self
     }
 
     /// What it is for.
@@ -103,7 +112,7 @@ impl Bundle {
 
     fn add(&mut self, func: &Func, sources: &SourceMap) -> Result<()> {
         func.orders.iter().try_for_each(|order| self.add_order(order, sources))?;
-        let kernel = cuda::compile(self.target, func, false, sources)?;
+        let kernel = cuda::compile(func, &Options { target: self.target, checks: false, tf32: self.tf32 }, sources)?;
         let limit = |message: String| Error::Limit { kernel: func.name.clone(), message, line: None };
         for variant in kernel.ahead().map_err(|l| limit(l.message))? {
             let program = &variant.program;
@@ -187,7 +196,7 @@ impl Bundle {
             codes.insert(text_of("key")?, bundled);
             texts = later;
         }
-        Ok(Self { target, codes })
+        Ok(Self { target, tf32: false, codes })
     }
 
     /// Writes it to a file, which is then whole or untouched.

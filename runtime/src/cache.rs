@@ -41,7 +41,7 @@ impl<K: PartialEq, V: Clone> Store<K, V> {
     }
 }
 
-type ExecutableKey = (Backend, bool, crate::CpuFeatures, Arc<Func>);
+type ExecutableKey = (Backend, bool, bool, crate::CpuFeatures, Arc<Func>);
 type TableKey = (Backend, bool, Arc<Order>);
 
 /// What a device and its clones have compiled.

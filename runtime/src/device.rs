@@ -48,6 +48,7 @@ pub type ProgressHook = Arc<dyn Fn(Progress<'_>) + Send + Sync>;
 pub struct Device {
     pub(crate) backend: Backend,
     pub(crate) checks: bool,
+    pub(crate) tf32: bool,
     pub(crate) features: CpuFeatures,
     pub(crate) threads: usize,
     pub(crate) progress: Option<ProgressHook>,
@@ -67,6 +68,7 @@ impl Device {
         Self {
             backend,
             checks: false,
+            tf32: false,
             features: CpuFeatures::host(),
             threads: usize::MAX,
             progress: None,
@@ -211,6 +213,14 @@ impl Device {
     #[must_use]
     pub fn with_checks(mut self, checks: bool) -> Self {
         self.checks = checks;
+        self
+    }
+
+    /// Lets GPUs round the operands of f32 products to tf32, which have 10 bits of fraction, and take tensor cores for
+    /// them. Sums are f32 still; other devices do not round.
+    #[must_use]
+    pub fn with_tf32(mut self, tf32: bool) -> Self {
+        self.tf32 = tf32;
         self
     }
 

@@ -38,7 +38,7 @@ pub(crate) enum Code {
 impl Device {
     /// Makes a function ready, or finds it ready. `sources` is what its spans point into.
     pub(crate) fn prepare(&self, func: &Arc<Func>, sources: &SourceMap) -> Result<Arc<Executable>> {
-        let key = (self.backend, self.checks, self.features, func.clone());
+        let key = (self.backend, self.checks, self.tf32, self.features, func.clone());
         self.cache.executable(key, || self.make(func, sources))
     }
 
@@ -49,7 +49,8 @@ impl Device {
             func.dims.iter().map(|dim| block_table(func, dim, &orders)).collect::<Result<_>>()?;
         let code = match (self.backend, self.home()) {
             (Backend::Cuda, Some(gpu)) => {
-                Code::Cuda(Box::new(Launcher::new(gpu, func, self.checks, &orders, sources)?))
+                let options = pantile_gpu::Options { target: gpu.target, checks: self.checks, tf32: self.tf32 };
+                Code::Cuda(Box::new(Launcher::new(gpu, func, &options, &orders, sources)?))
             }
             (Backend::Interp | Backend::Cuda, _) => Code::Interp,
             (Backend::Cpu, _) => {

@@ -16,13 +16,27 @@ use pantile_compiler::passes::Lanes;
 /// A limit of the back end, whatever the emulator finds wrong, a byte touched that is none of the kernel's.
 pub fn on_gpu(
     func: &Func,
-    (extents, orders, args): (&[i64], &[Vec<i32>], &[interp::Arg]),
+    launch: (&[i64], &[Vec<i32>], &[interp::Arg]),
     layout: Layout,
     target: Target,
     seed: u64,
 ) -> Result<Outcome, String> {
+    on_gpu_with(func, launch, layout, &Options { target, checks: true, tf32: false }, seed)
+}
+
+/// The same with options of the back end.
+///
+/// # Errors
+/// As [`on_gpu`].
+pub fn on_gpu_with(
+    func: &Func,
+    (extents, orders, args): (&[i64], &[Vec<i32>], &[interp::Arg]),
+    layout: Layout,
+    options: &Options,
+    seed: u64,
+) -> Result<Outcome, String> {
     let func = &padded::pad(func, Lanes::PowersOfTwo)?;
-    let kernel = compile(func, &Options { target, checks: true }).map_err(|l| l.message)?;
+    let kernel = compile(func, options).map_err(|l| l.message)?;
     let dtypes = func.params.iter().map(|p| match &p.kind {
         ParamKind::Scalar(dtype, _) | ParamKind::Tensor(dtype, _) => *dtype,
         ParamKind::Mask(_) => DType::Bool,

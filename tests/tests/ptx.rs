@@ -17,7 +17,7 @@ const SIZE: i64 = 40;
 fn ptx(module: &Module, kernel: &Signature, bind: &Bindings, target: Target) -> Result<String, String> {
     let func = module.specialise(&kernel.name, bind).map_err(|_| "these bindings are impossible".to_string())?;
     let func = padded::pad(&func, Lanes::PowersOfTwo)?;
-    let options = Options { target, checks: false };
+    let options = Options { target, checks: false, tf32: false };
     let made = pantile_gpu::compile(&func, &options).and_then(|made| made.best()).map_err(|limit| limit.message)?;
     let text = llvm::ptx(&made.program, target, &llvm::Options::default());
     Ok(text.unwrap_or_else(|e| panic!("{} for {target}: {e}\n{}", kernel.name, made.program)).text)

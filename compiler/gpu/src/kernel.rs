@@ -18,6 +18,8 @@ pub struct Options {
     pub target: Target,
     /// Keep `print` and `assert`.
     pub checks: bool,
+    /// Products of f32 may round their operands to tf32 (10 bits of fraction) and go to tensor cores.
+    pub tf32: bool,
 }
 
 /// One argument of a launch. Addresses are the device's.

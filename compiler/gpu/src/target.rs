@@ -55,6 +55,11 @@ impl Target {
         self.sm >= 89
     }
 
+    /// Whether `mma.sync` multiplies f8 as they are. Elsewhere each use of an operand makes f16 of it.
+    pub fn multiplies_f8(self) -> bool {
+        self.sm == 89 || self.sm >= 120
+    }
+
     /// The most bytes of shared memory that a block may ask for.
     pub fn shared_bytes(self) -> usize {
         match self.sm {

@@ -6,6 +6,7 @@ use std::time::Instant;
 use pantile::{Bundle, Module, SourceError};
 
 use crate::bind::Bind;
+use crate::device::Tf32;
 use crate::failure::{Failure, Outcome};
 use crate::screen;
 use crate::target::Target;
@@ -34,13 +35,15 @@ pub(crate) struct Options {
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
     #[command(flatten)]
+    tf32: Tf32,
+    #[command(flatten)]
     bind: Bind,
 }
 
 pub(crate) fn run(options: &Options) -> Outcome {
     let output = Target::new("output", &options.output);
     output.check([options.file.as_path()])?;
-    let mut bundle = Bundle::new(&options.target)?;
+    let mut bundle = Bundle::new(&options.target)?.with_tf32(options.tf32.tf32);
     let module = Module::from_file(&options.file)?;
     let start = Instant::now();
     for name in &options.names {

@@ -15,7 +15,17 @@ pub(crate) struct On {
     #[arg(long, value_name = "FILE", help_heading = "Running")]
     bundle: Vec<std::path::PathBuf>,
     #[command(flatten)]
+    pub(crate) tf32: Tf32,
+    #[command(flatten)]
     features: Features,
+}
+
+/// Whether products of f32 may be rounded.
+#[derive(clap::Args)]
+pub(crate) struct Tf32 {
+    /// Products of f32 round their operands to tf32 (10 bits of fraction) and take a GPU's tensor cores.
+    #[arg(long, help_heading = "Running")]
+    pub(crate) tf32: bool,
 }
 
 /// Which vector instructions compiled code may use.
@@ -37,6 +47,13 @@ impl On {
         if self.features.cpu_features.is_some() && device.backend() != pantile::Backend::Cpu {
             return input(format!("`--cpu-features` is about the device `cpu`, not `{}`", device.name()));
         }
+        if self.tf32.tf32 && device.backend() != pantile::Backend::Cuda {
+            return input(format!(
+                "`--tf32` is about GPUs' tensor cores; products of f32 are f32 on `{}`",
+                device.name()
+            ));
+        }
+        let device = device.with_tf32(self.tf32.tf32);
         for path in &self.bundle {
             device.load(&Bundle::read(path)?)?;
         }

@@ -13,6 +13,7 @@ use pantile_ir::Func;
 use pantile_syntax::ast::{File, Item};
 
 use crate::bind::Bind;
+use crate::device::Tf32;
 use crate::failure::{Failure, Outcome, input};
 use crate::{plan, screen};
 
@@ -41,6 +42,8 @@ pub(crate) struct Options {
     /// With `--stage simt`, `llvm`, `ptx` and `sass`: the GPU.
     #[arg(long, value_name = "sm_80|sm_90a|sm_100a|sm_120a", default_value = "sm_90a")]
     target: GpuTarget,
+    #[command(flatten)]
+    tf32: Tf32,
     /// Where the time goes, from text to code that can be called.
     #[arg(long)]
     timings: bool,
@@ -106,7 +109,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
         }
         Stage::Simt | Stage::Llvm | Stage::Ptx | Stage::Sass => {
             let func = padded(&module, &signature, &bound.bindings)?;
-            gpu::show(&func, options.target, options.stage)
+            gpu::show(&func, options.target, options.tf32.tf32, options.stage)
         }
         Stage::Ast | Stage::Plan => Ok(()),
     }

@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pantile_diag::{SourceMap, Span};
-use pantile_gpu::{Arg, Kernel, Launch, Options, Packed, Target, TensorMap, Variant, llvm};
+use pantile_gpu::{Arg, Kernel, Launch, Options, Packed, TensorMap, Variant, llvm};
 use pantile_ir::{Dim, Func};
 
 use super::driver::code::{Function, Module, assemble};
@@ -25,14 +25,14 @@ const MOST_BLOCKS: u64 = (1 << 31) - 1;
 ///
 /// # Errors
 /// What is too large for the target, with numbers.
-pub(crate) fn compile(target: Target, func: &Func, checks: bool, sources: &SourceMap) -> Result<Kernel> {
+pub(crate) fn compile(func: &Func, options: &Options, sources: &SourceMap) -> Result<Kernel> {
     let limit = |message, span| limited(&func.name, message, span, sources);
     let mut fixed = func.clone();
-    let options = PassOptions { lanes: Lanes::PowersOfTwo, ..PassOptions::default() };
-    if let Some(bug) = fix_tiles(&mut fixed, &options).bug {
+    let passes = PassOptions { lanes: Lanes::PowersOfTwo, ..PassOptions::default() };
+    if let Some(bug) = fix_tiles(&mut fixed, &passes).bug {
         return Err(limit(format!("the pass `{}` left {}", bug.pass, bug.rules.join("; ")), Span::default()));
     }
-    pantile_gpu::compile(&fixed, &Options { target, checks }).map_err(|l| limit(l.message, l.span))
+    pantile_gpu::compile(&fixed, options).map_err(|l| limit(l.message, l.span))
 }
 
 /// A kernel on one GPU, with the tables of its orders.
@@ -63,11 +63,11 @@ impl Launcher {
     pub(crate) fn new(
         gpu: &Arc<Gpu>,
         func: &Func,
-        checks: bool,
+        options: &Options,
         orders: &[Arc<Vec<i32>>],
         sources: &SourceMap,
     ) -> Result<Self> {
-        let kernel = compile(gpu.target, func, checks, sources)?;
+        let kernel = compile(func, options, sources)?;
         let upload = |list: &[i32]| Buffer::of(gpu, crate::storage::bytes_of(list));
         // The passes for fixed tiles make dims of their own.
         let table = |dim: &Dim| match block_table(kernel.func(), dim, orders)? {

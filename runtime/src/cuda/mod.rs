@@ -75,7 +75,7 @@ pub(crate) struct Gpu {
     index: usize,
     version: Version,
     facts: Facts,
-    target: Target,
+    pub(crate) target: Target,
     context: Arc<Context>,
     stream: Stream,
     /// Code that was compiled ahead of time.

@@ -282,6 +282,7 @@ pub(super) fn convert(how: Convert, from: Ty, x: &Lanes) -> Lanes {
         Convert::Float(Ty::F64) => map(x, |x| f64::from(f32_of(x)).to_bits()),
         Convert::Float(_) => map(x, |x| bits32(f64_of(x) as f32)),
         Convert::Widen(small) => map(x, |x| bits32(small::widen(small, x as u32))),
+        Convert::Tf32 => map(x, |x| u64::from(small::tf32(f32_of(x)))),
     }
 }
 

@@ -57,9 +57,16 @@ fn narrow_byte(small: Small, x: f32) -> u32 {
     sign | ((((exponent + bias - 1) as u32) << mantissa_bits) + units)
 }
 
+/// The bits of the nearest tf32, which has 10 bits of fraction in the upper ones; ties away from zero.
+pub(super) fn tf32(x: f32) -> u32 {
+    let bits = x.to_bits();
+    // Half a step carries into the exponent, up to infinity.
+    if x.is_nan() { 0x7fff_ffff } else { (bits + 0x1000) & 0xffff_e000 }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{narrow, widen};
+    use super::{narrow, tf32, widen};
     use crate::simt::Small;
 
     fn values(small: Small) -> Vec<(u32, f32)> {
@@ -76,6 +83,24 @@ mod tests {
             assert_eq!(widen(Small::F8E5M2, bits), x);
         }
         assert!(widen(Small::F8E4M3, 0xff).is_nan() && widen(Small::F8E5M2, 0x7d).is_nan());
+    }
+
+    #[test]
+    fn tf32_rounds_to_the_nearest_ties_away() {
+        let step = f32::EPSILON * 8192.0;
+        for (x, want) in [
+            (1.0, 1.0),
+            (1.0 + step, 1.0 + step),
+            (1.0 + step * 0.499, 1.0),
+            (-1.0 - step * 0.5, -1.0 - step),
+            (1.0 + step * 1.5, 1.0 + step * 2.0),
+            (2.0 - step * 0.25, 2.0),
+            (f32::MAX, f32::INFINITY),
+            (f32::NEG_INFINITY, f32::NEG_INFINITY),
+        ] {
+            assert_eq!(f32::from_bits(tf32(x)), want, "{x}");
+        }
+        assert!(f32::from_bits(tf32(f32::NAN)).is_nan() && f32::from_bits(tf32(-f32::NAN)).is_nan());
     }
 
     #[test]

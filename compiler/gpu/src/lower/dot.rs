@@ -3,6 +3,7 @@
 
 use pantile_ir::{DType, DimId, Func, Inst, Kind};
 
+use super::form::{Form, Roles};
 use super::infer::{Warps, blocked};
 use super::operand::Side;
 use super::staged::Staged;
@@ -10,103 +11,7 @@ use super::{Bit, Held, LANE_BITS, Lower, Spread, all_bits};
 use crate::Limit;
 use crate::element;
 use crate::kernel::Options;
-use crate::simt::{Mma, Op, Small, Space, Ty, Value as Reg};
-
-/// The dims of a product by what they are for.
-#[derive(Clone, Debug)]
-struct Roles {
-    /// Of the left operand and the result.
-    m: Vec<DimId>,
-    /// Of the right operand and the result.
-    n: Vec<DimId>,
-    /// Contracted.
-    k: Vec<DimId>,
-    /// Of both operands and the result.
-    batch: Vec<DimId>,
-}
-
-impl Roles {
-    fn of(func: &Func, inst: &Inst, over: &[DimId]) -> Self {
-        let (a, b) = (func.ty(inst.args[0]).dims(), func.ty(inst.args[1]).dims());
-        let only = |x: &[DimId], y: &[DimId]| x.iter().filter(|d| !y.contains(d)).copied().collect();
-        let batch = a.iter().filter(|d| b.contains(d) && !over.contains(d)).copied().collect();
-        Self { m: only(a, b), n: only(b, a), k: over.to_vec(), batch }
-    }
-}
-
-/// A product on tensor cores: an instruction of m16 · n8 · k.
-#[derive(Clone, Debug)]
-struct Form {
-    mma: Mma,
-    /// The dtype that operands are packed from.
-    small: Small,
-    m: Vec<Bit>,
-    n: Vec<Bit>,
-    k: Vec<Bit>,
-}
-
-impl Form {
-    fn of(func: &Func, _options: &Options, inst: &Inst, over: &[DimId]) -> Option<Self> {
-        let roles = Roles::of(func, inst, over);
-        let (a, b) = (func.ty(inst.args[0]).dtype(), func.ty(inst.args[1]).dtype());
-        let (mma, small) = match (a, b) {
-            (DType::F16, DType::F16) => (Mma::F16, Small::F16),
-            (DType::BF16, DType::BF16) => (Mma::BF16, Small::BF16),
-            _ => return None,
-        };
-        let (m, n, k) = (all_bits(func, &roles.m), all_bits(func, &roles.n), all_bits(func, &roles.k));
-        let fits = roles.batch.is_empty() && m.len() >= 4 && n.len() >= 3 && k.len() >= 4;
-        fits.then_some(Self { mma, small, m, n, k })
-    }
-
-    /// Rows of the result that warps share out, then columns: which bits each warp bit means.
-    fn warps(&self, warps: Warps) -> Vec<Bit> {
-        let rows = self.m[4..].iter();
-        let columns = self.n[3..].iter().rev();
-        let mut bits: Vec<Bit> = rows.chain(columns).copied().take(warps.bits as usize).collect();
-        bits.resize(warps.bits as usize, None);
-        bits
-    }
-
-    /// The rest of some bits, which registers number.
-    fn rest(bits: &[Bit], warps: &[Bit]) -> Vec<Bit> {
-        bits.iter().filter(|b| !warps.contains(b)).copied().collect()
-    }
-
-    fn only(warps: &[Bit], bits: &[Bit]) -> Vec<Bit> {
-        warps.iter().map(|w| if bits.contains(w) { *w } else { None }).collect()
-    }
-
-    /// The accumulator (PTX ISA, mma.m16n8k16): rows `lane / 4` and 8 more, columns `2 (lane % 4)` and 1 more.
-    fn accumulator(&self, warps: Warps) -> Spread {
-        let (m, n) = (&self.m, &self.n);
-        let warps = self.warps(warps);
-        let mut registers = vec![n[0], m[3]];
-        registers.extend(Self::rest(&n[3..], &warps));
-        registers.extend(Self::rest(&m[4..], &warps));
-        Spread { registers, lanes: vec![n[1], n[2], m[0], m[1], m[2]], warps }
-    }
-
-    /// The left operand: pairs along k; rows as the accumulator's.
-    fn left(&self, warps: Warps) -> Spread {
-        let (m, k) = (&self.m, &self.k);
-        let warps = Self::only(&self.warps(warps), m);
-        let mut registers = vec![k[0], m[3]];
-        registers.extend(&k[3..]);
-        registers.extend(Self::rest(&m[4..], &warps));
-        Spread { registers, lanes: vec![k[1], k[2], m[0], m[1], m[2]], warps }
-    }
-
-    /// The right operand: pairs along k; columns `lane / 4`.
-    fn right(&self, warps: Warps) -> Spread {
-        let (n, k) = (&self.n, &self.k);
-        let warps = Self::only(&self.warps(warps), n);
-        let mut registers = vec![k[0]];
-        registers.extend(&k[3..]);
-        registers.extend(Self::rest(&n[3..], &warps));
-        Spread { registers, lanes: vec![k[1], k[2], n[0], n[1], n[2]], warps }
-    }
-}
+use crate::simt::{Op, Space, Ty, Value as Reg};
 
 /// How a product's result is spread.
 pub(crate) fn spread(func: &Func, options: &Options, warps: Warps, inst: &Inst, over: &[DimId]) -> Spread {
@@ -160,11 +65,12 @@ impl<'f> Lower<'f> {
     fn tensor_core(&mut self, inst: &'f Inst, form: &Form) -> Result<(), Limit> {
         let (acc, left, right) = (form.accumulator(self.warps), form.left(self.warps), form.right(self.warps));
         let sides = [(Side::Left, inst.args[0], &left, &form.m), (Side::Right, inst.args[1], &right, &form.n)];
-        let [a, b] = self.fragments(form.small, sides, &form.k)?;
-        let zero = self.b.f32(0.0);
+        let [a, b] = self.fragments(form, sides)?;
+        let sum = form.sum();
+        let zero = self.b.constant(sum, 0);
         let mut sums = vec![zero; acc.len()];
         // Registers of one instruction: 4 sums, 4 of the left operand, 2 of the right.
-        let steps = 1 << (form.k.len() - 4);
+        let steps = form.steps();
         let column_bits = acc.registers.iter().filter(|b| form.n[3..].contains(b)).count();
         let (rows, columns) = ((sums.len() / 4) >> column_bits, 1 << column_bits);
         for step in 0..steps {
@@ -174,7 +80,7 @@ impl<'f> Lower<'f> {
                 for (column, b) in b.iter().enumerate() {
                     let sums = &mut sums[4 * (row * columns + column)..][..4];
                     let args: Vec<Reg> = a.iter().chain(b).chain(sums.iter()).copied().collect();
-                    let next = self.b.emit(Op::Mma(form.mma), &args, &[Ty::F32; 4]);
+                    let next = self.b.emit(Op::Mma(form.family.mma), &args, &[sum; 4]);
                     sums.copy_from_slice(&next);
                 }
             }

@@ -10,6 +10,7 @@ mod convert;
 mod dot;
 mod facts;
 mod fold;
+mod form;
 mod gather;
 mod infer;
 mod keys;

@@ -3,11 +3,13 @@
 
 use pantile_ir::Value;
 
+use super::form::Form;
 use super::infer::Kind;
 use super::staged::Staged;
 use super::{Bit, Held, LANE_BITS, Lower, Spread};
 use crate::Limit;
-use crate::simt::{Op, Small, Ty, Value as Reg};
+use crate::element;
+use crate::simt::{Convert, Mma, Op, Ty, Value as Reg};
 
 /// Which operand of a product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,7 +22,7 @@ pub(crate) enum Side {
 
 /// Where the fragments of an operand come from.
 pub(crate) enum Fragments {
-    /// Words of two neighbours along k, in the order of the instruction's registers.
+    /// Words of neighbours along k, in the order of the instruction's registers.
     Held(Vec<Reg>),
     /// Shared memory.
     Staged {
@@ -46,23 +48,25 @@ impl<'f> Lower<'f> {
     /// Both operands of a product, made ready: each with its spread and the bits of its own dims (rows or columns).
     pub(crate) fn fragments(
         &mut self,
-        small: Small,
+        form: &Form,
         sides: [(Side, Value, &Spread, &Vec<Bit>); 2],
-        k: &[Bit],
     ) -> Result<[Fragments; 2], Limit> {
+        let k = &form.k[..];
+        let element = form.family.packed.bytes() as u32;
         let mut made = Vec::new();
         let (mut base, mut to_stage) = (0, Vec::new());
         for (side, value, spread, own) in sides {
             if self.is_at_hand(value, spread) {
                 let registers = self.at(value, spread)?;
-                made.push(Fragments::Held(self.pairs(small, &registers)));
+                made.push(Fragments::Held(self.packed(form, &registers)));
                 continue;
             }
             let held = self.held(value)?;
-            let along_k = held.spread.registers.first().is_some_and(|b| k.contains(b));
+            // Reads transpose elements of two bytes, and no others.
+            let along_k = element != 2 || held.spread.registers.first().is_some_and(|b| k.contains(b));
             let (fast, slow) = if along_k { (k, &own[..]) } else { (&own[..], k) };
-            let staged = Staged::swizzled(fast, slow, 2);
-            let (rows, matrices) = reads(side, spread, own, k, along_k);
+            let staged = Staged::swizzled(fast, slow, element);
+            let (rows, matrices) = reads(form, side, spread, own, along_k);
             to_stage.push((staged.clone(), base, held));
             let (thread, bytes) = (self.b.i32(0), staged.bytes.next_multiple_of(ALIGNMENT));
             // Fragments of the left operand have rows of k as memory has, those of the right one columns.
@@ -72,13 +76,7 @@ impl<'f> Lower<'f> {
         let scratch = if base > 0 { self.scratch(base) } else { 0 };
         if base > 0 {
             for (staged, offset, held) in &to_stage {
-                self.stage_packed(staged, scratch + offset, held, |l, elements| match elements {
-                    [one] => {
-                        let zero = l.b.f32(0.0);
-                        vec![l.b.narrow(small, zero, *one)]
-                    }
-                    all => l.pairs(small, all),
-                });
+                self.stage_packed(staged, scratch + offset, held, |l, elements| l.packed(form, elements));
             }
             self.meet();
         }
@@ -101,9 +99,14 @@ impl<'f> Lower<'f> {
         held || self.spreads[value.index()] == Kind::Free
     }
 
-    /// Neighbours, the first in the low half.
-    pub(crate) fn pairs(&mut self, small: Small, registers: &[Reg]) -> Vec<Reg> {
-        registers.chunks(2).map(|pair| self.b.narrow(small, pair[1], pair[0])).collect()
+    /// Neighbours as words of an instruction's operand, the first lowest; less than a word where there are not enough.
+    pub(crate) fn packed(&mut self, form: &Form, registers: &[Reg]) -> Vec<Reg> {
+        match form.family.mma {
+            Mma::TF32 => registers.iter().map(|r| self.b.convert(Convert::Tf32, *r)).collect(),
+            Mma::F16 | Mma::BF16 | Mma::F8(..) | Mma::I8(..) => {
+                element::to_units(&mut self.b, form.family.packed, registers)
+            }
+        }
     }
 
     /// The words of one instruction's operand.
@@ -153,18 +156,16 @@ impl<'f> Lower<'f> {
 
 /// What each lane's address stands for, and how many matrices a read brings. A matrix has 8 rows of 16 bytes: rows along the
 /// operand's own dim where k is fast in memory, else along k.
-fn reads(side: Side, spread: &Spread, own: &[Bit], k: &[Bit], along_k: bool) -> (Spread, u8) {
-    let mut lanes = if along_k { own[..3].to_vec() } else { k[..3].to_vec() };
+fn reads(form: &Form, side: Side, spread: &Spread, own: &[Bit], along_k: bool) -> (Spread, u8) {
+    let [.., halves, steps] = form.depth();
+    let mut lanes = if along_k { own[..3].to_vec() } else { form.k[..3].to_vec() };
     let rest = |bits: &[Bit]| -> Vec<Bit> { bits.iter().filter(|b| spread.registers.contains(b)).copied().collect() };
-    let steps = &k[4..];
     let (more, registers) = match side {
-        Side::Left => (vec![own[3], k[3]], [steps, &rest(&own[4..])].concat()),
+        Side::Left => ([&own[3..4], halves].concat(), [steps, &rest(&own[4..])].concat()),
         Side::Right => {
             let columns = rest(&own[3..]);
-            match columns.split_first() {
-                Some((next, others)) => (vec![k[3], *next], [steps, others].concat()),
-                None => (vec![k[3]], steps.to_vec()),
-            }
+            let (next, others) = columns.split_at(columns.len().min(1));
+            ([halves, next].concat(), [steps, others].concat())
         }
     };
     let matrices = 1 << more.len();

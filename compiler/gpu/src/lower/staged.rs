@@ -157,7 +157,7 @@ impl Lower<'_> {
         }
     }
 
-    /// Writes registers as packed elements of two bytes; `pack` makes a word of two neighbours.
+    /// Writes registers as elements of the staged tile's size; `pack` makes words of neighbours, or less of a few.
     pub(crate) fn stage_packed(
         &mut self,
         staged: &Staged,
@@ -171,7 +171,7 @@ impl Lower<'_> {
             let at = self.place(thread, staged.offset(&held.spread, group[0]), base);
             let elements: Vec<Reg> = group.iter().map(|r| held.registers[*r]).collect();
             let units = pack(self, &elements);
-            let bits = if group.len() == 1 { 16 } else { 32 };
+            let bits = (8 * staged.element * group.len() as u32).min(32) as u8;
             self.b.store(Space::Shared, bits, at, &units, Some(speaks));
         }
     }

@@ -433,7 +433,7 @@ impl Convert {
             | Convert::Float(to)
             | Convert::Bits(to) => to,
             Convert::SignExtend => Ty::I64,
-            Convert::Truncate => Ty::I32,
+            Convert::Truncate | Convert::Tf32 => Ty::I32,
             Convert::SignFrom(_) => from,
             Convert::Widen(_) => Ty::F32,
         }

@@ -178,6 +178,8 @@ pub enum Convert {
     Bits(Ty),
     /// The low 16 bits (of 8-bit floats the low 8) of an I32 as [`Small`] → F32, exact.
     Widen(Small),
+    /// F32 → the I32 with the bits of the nearest tf32, ties away from zero; a NaN stays one (`cvt.rna.tf32`).
+    Tf32,
 }
 
 /// Small floats, which exist packed in integers only.

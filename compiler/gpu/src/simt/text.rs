@@ -155,6 +155,7 @@ fn convert(how: Convert, f: &mut Formatter<'_>) -> fmt::Result {
         Convert::Float(to) => write!(f, "float.{to}"),
         Convert::Bits(to) => write!(f, "bits.{to}"),
         Convert::Widen(small) => write!(f, "widen.{small}"),
+        Convert::Tf32 => f.write_str("tf32"),
     }
 }
 

@@ -217,6 +217,7 @@ fn convert(how: Convert, args: &[Ty]) -> Result<Vec<Ty>, String> {
         Convert::SignExtend | Convert::Widen(_) => from == I32,
         Convert::SignFrom(bits) => from == I32 && matches!(bits, 8 | 16),
         Convert::Truncate => from == I64,
+        Convert::Tf32 => from == F32,
         Convert::FromSigned(to) | Convert::FromUnsigned(to) => integer(from) && float(to),
         Convert::ToSigned(to) | Convert::ToUnsigned(to) => float(from) && integer(to),
         Convert::Float(to) => matches!((from, to), (F32, F64) | (F64, F32)),

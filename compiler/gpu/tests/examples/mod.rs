@@ -267,7 +267,8 @@ fn arithmetic() -> Vec<Program> {
 }
 
 fn conversions() -> Vec<Program> {
-    let mut all = vec![Convert::SignExtend, Convert::Truncate, Convert::SignFrom(8), Convert::SignFrom(16)];
+    let mut all =
+        vec![Convert::SignExtend, Convert::Truncate, Convert::SignFrom(8), Convert::SignFrom(16), Convert::Tf32];
     for ty in INTEGERS {
         all.extend([Convert::ZeroExtend(ty), Convert::ToSigned(ty), Convert::ToUnsigned(ty), Convert::Bits(ty)]);
     }

@@ -12,8 +12,8 @@ use crate::failure::{Failure, Outcome, input};
 use crate::screen;
 
 /// Prints a function with fixed tiles.
-pub(super) fn show(func: &Func, target: Target, stage: Stage) -> Outcome {
-    let kernel = pantile_gpu::compile(func, &Options { target, checks: false });
+pub(super) fn show(func: &Func, target: Target, tf32: bool, stage: Stage) -> Outcome {
+    let kernel = pantile_gpu::compile(func, &Options { target, checks: false, tf32 });
     let variant = kernel.and_then(|k| k.best()).map_err(|limit| Failure::Kernel(limit.message))?;
     let program = &variant.program;
     let ptx = || llvm::ptx(program, target, &llvm::Options::default()).map_err(failed);

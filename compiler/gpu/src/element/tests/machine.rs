@@ -254,6 +254,7 @@ fn convert(how: Convert, ty: Ty, x: u64) -> u64 {
         Convert::ToUnsigned(_) => float as u64,
         Convert::Float(Ty::F32) => single(float as f32),
         Convert::Float(_) => float.to_bits(),
+        Convert::Tf32 => panic!("no element is a tf32"),
         Convert::Widen(small) => single(eval::from_bits(dtype(small), x).as_f64() as f32),
     }
 }

@@ -42,6 +42,9 @@ impl Printer<'_> {
             Convert::Float(_) => "fptrunc",
             Convert::Bits(_) => "bitcast",
             Convert::Widen(small) => return self.widen(small, result, x),
+            Convert::Tf32 => {
+                return self.set(result, &format!("call i32 @llvm.nvvm.f2tf32.rna({})", self.typed(x)));
+            }
         };
         self.set(result, &format!("{name} {from} {} to {to}", self.name(x)));
     }
