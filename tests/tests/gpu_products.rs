@@ -233,3 +233,22 @@ fn products_become_machine_code() {
         }
     }
 }
+
+/// Of operands that lie either way, 16 bytes are read at once, and each is used for a patch of the result.
+#[test]
+fn multiply_adds_outnumber_reads() {
+    for which in PLAIN {
+        let options = Options { target: Target::SM_80, checks: false, tf32: false };
+        let made = program(&elaborated(&plain(DType::F32, which, [128, 128, 16]), 256), &options);
+        let mut ratios = Vec::new();
+        made.body.visit(&mut |inst| {
+            let body = inst.regions.last().map_or(&[][..], |r| &r.insts);
+            let count = |what: fn(&Op) -> bool| body.iter().filter(|i| what(&i.op)).count();
+            let fused = count(|op| matches!(op, Op::Fma));
+            if matches!(inst.op, Op::Loop) && fused > 0 {
+                ratios.push(fused as f64 / count(|op| matches!(op, Op::Load { .. })) as f64);
+            }
+        });
+        assert_eq!(ratios, [16.0], "{which:?}\n{made}");
+    }
+}

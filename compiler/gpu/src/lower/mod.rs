@@ -15,6 +15,7 @@ mod gather;
 mod infer;
 mod keys;
 mod masks;
+mod multiply_add;
 mod operand;
 mod reduce;
 mod regions;

@@ -35,18 +35,27 @@ impl Staged {
     /// Rows of `fast` bits behind each other, in which chunks of 16 bytes trade places from row to row, so that a column of
     /// chunks touches all banks: the 128, 64 and 32 byte swizzles.
     pub fn swizzled(fast: &[Bit], slow: &[Bit], element: u32) -> Self {
+        let row = fast.len() + element.trailing_zeros() as usize;
+        let chunks = row.saturating_sub(CHUNK).min(3);
+        let by: Vec<Bit> = slow.iter().skip(3 - chunks).take(chunks).copied().collect();
+        Self::swizzled_by(fast, slow, element, &by)
+    }
+
+    /// The same, where rows trade chunks whose numbers differ in some bits, those that stand for rows that are read at once.
+    /// There may be more bits than a row has chunks.
+    pub fn swizzled_by(fast: &[Bit], slow: &[Bit], element: u32, by: &[Bit]) -> Self {
         let mut made = Self::plain(fast.iter().chain(slow).copied(), element);
         let row = fast.len() + element.trailing_zeros() as usize;
         let chunks = row.saturating_sub(CHUNK).min(3);
-        for n in 0..chunks {
-            if let Some(slot) = made.bits.get_mut(fast.len() + 3 - chunks + n) {
+        for (n, by) in by.iter().flatten().take(chunks).enumerate() {
+            if let Some(slot) = made.bits.iter_mut().find(|(bit, _)| bit == by) {
                 slot.1 ^= 1 << (CHUNK + n);
             }
         }
         made
     }
 
-    fn bit(&self, bit: (DimId, u32)) -> u32 {
+    pub fn bit(&self, bit: (DimId, u32)) -> u32 {
         self.bits.iter().find(|(b, _)| *b == bit).map_or(0, |(_, offset)| *offset)
     }
 
@@ -63,7 +72,7 @@ impl Staged {
     }
 
     /// Registers of a spread in groups of neighbours.
-    fn groups(&self, spread: &Spread) -> Vec<Vec<usize>> {
+    pub fn groups(&self, spread: &Spread) -> Vec<Vec<usize>> {
         let run = self.run(spread);
         let inside: usize = run.iter().map(|b| 1 << b).sum();
         let member =
