@@ -1,7 +1,7 @@
 //! Runs a launch of the interpreter's arguments as the threads of a GPU would, in the emulator. What a result should be is not
 //! decided here.
 
-use pantile_gpu::emulate::{self, Memory};
+use pantile_gpu::emulate::{self, Memory, Report};
 use pantile_gpu::{Arg, Launch, MAP_BYTES, Options, Target, compile};
 use pantile_interp::{self as interp};
 use pantile_ir::{BlockTable, DType, Func, ParamKind};
@@ -30,11 +30,25 @@ pub fn on_gpu(
 /// As [`on_gpu`].
 pub fn on_gpu_with(
     func: &Func,
-    (extents, orders, args): (&[i64], &[Vec<i32>], &[interp::Arg]),
+    launch: (&[i64], &[Vec<i32>], &[interp::Arg]),
     layout: Layout,
     options: &Options,
     seed: u64,
 ) -> Result<Outcome, String> {
+    reported(func, launch, layout, options, seed).map(|(outcome, _)| outcome)
+}
+
+/// The same, and what the threads did.
+///
+/// # Errors
+/// As [`on_gpu`].
+pub fn reported(
+    func: &Func,
+    (extents, orders, args): (&[i64], &[Vec<i32>], &[interp::Arg]),
+    layout: Layout,
+    options: &Options,
+    seed: u64,
+) -> Result<(Outcome, Report), String> {
     let func = &padded::pad(func, Lanes::PowersOfTwo)?;
     let kernel = compile(func, options).map_err(|l| l.message)?;
     let dtypes = func.params.iter().map(|p| match &p.kind {
@@ -61,10 +75,11 @@ pub fn on_gpu_with(
     let words: Vec<u64> = packed.words.iter().copied().chain(maps).collect();
     let report = emulate::run(program, blocks, &words, &mut memory, &options).map_err(|e| e.to_string())?;
     if let Some(code) = report.fault {
-        return Ok(Outcome::Fault(packed.variant.fault(code).0));
+        return Ok((Outcome::Fault(packed.variant.fault(code).0), report));
     }
     let read = |(m, (arg, placed)): (&execute::Memory, (&interp::Arg, &Arg))| fetch(&memory, m, placed)?.read(arg);
-    host.iter().zip(args.iter().zip(&placed)).map(read).collect::<Result<_, String>>().map(Outcome::Done)
+    let arrays = host.iter().zip(args.iter().zip(&placed)).map(read).collect::<Result<_, String>>()?;
+    Ok((Outcome::Done(arrays), report))
 }
 
 fn place(memory: &mut Memory, from: &execute::Memory) -> Arg {

@@ -168,7 +168,7 @@ fn through(b: &mut Builder, small: Small, x: Value) -> Value {
 }
 
 /// Bits of a memory unit, 8 to 64, in which `count` neighbours are read and written: see [`to_units`].
-pub(super) fn unit_bits(dtype: DType, count: usize) -> u8 {
+pub(crate) fn unit_bits(dtype: DType, count: usize) -> u8 {
     let bytes = dtype.bytes() * count;
     match (dtype.bytes(), bytes % 4, bytes % 2) {
         (8, _, _) => 64,

@@ -29,7 +29,7 @@ use pantile_ir::{DType, Kind, Scalar, eval};
 use crate::simt::{Builder, Ty, Value};
 
 pub(crate) use arith::{binary, combine, is_zero, select, unary};
-pub(crate) use convert::{cast, from_unit, to_units};
+pub(crate) use convert::{cast, from_unit, to_units, unit_bits};
 pub(crate) use random::random;
 
 /// The register type that holds an element.

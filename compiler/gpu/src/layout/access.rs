@@ -71,6 +71,17 @@ impl Access {
         Access { bytes, vector: 1 << width, thread, parts, held, copies }
     }
 
+    /// The access that finds in each register what this one finds at its offset XOR `apart`.
+    #[must_use]
+    pub fn apart(&self, apart: u64) -> Access {
+        let inside = apart & (self.vector - 1);
+        let part = |part: &Part| Part {
+            offset: part.offset ^ apart ^ inside,
+            registers: (0..self.vector).map(|n| part.registers[(n ^ inside) as usize]).collect(),
+        };
+        Access { parts: self.parts.iter().map(part).collect(), ..self.clone() }
+    }
+
     /// Bytes of a vector.
     pub fn width(&self) -> u32 {
         self.bytes << self.vector.ilog2()

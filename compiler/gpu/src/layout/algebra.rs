@@ -72,6 +72,19 @@ impl<I: Name, O: Name> Layout<I, O> {
         self.cut(|o| (o != output).then_some(u32::MAX))
     }
 
+    /// With blocks of `1 << power` neighbours along an output for single coordinates: what differed within blocks are copies.
+    #[must_use]
+    pub fn blocks(&self, output: O, power: u32) -> Layout<I, O> {
+        let power = power.min(self.outs.bits(output));
+        let outs = self.outs.cut(|o| Some(self.outs.bits(o) - if o == output { power } else { 0 }));
+        let coarse = |c: &u64| {
+            let at = self.outs.unpack(*c).into_iter();
+            at.fold(0, |sum, (o, x)| sum ^ (if o == output { x >> power } else { x }) << outs.shift(o))
+        };
+        let matrix = Matrix { columns: self.matrix.columns.iter().map(coarse).collect() };
+        Layout { ins: self.ins.clone(), outs, matrix }
+    }
+
     /// With an output more, along which new bits of `input` lie: each index of those holds the same as without them.
     ///
     /// # Errors

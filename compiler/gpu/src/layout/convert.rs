@@ -18,9 +18,12 @@ pub enum Conversion<D> {
     Exchange(Exchange<D>),
 }
 
+/// What it costs that warps wait for each other before and after an exchange, in instructions.
+const MEETINGS: u32 = 16;
+
 impl<D: Name> Conversion<D> {
-    /// The cheapest conversion of elements of `bytes` bytes. Where both can do it, shuffles are taken if they are no more
-    /// instructions than an exchange has wavefronts.
+    /// The cheapest conversion of elements of `bytes` bytes. Where both can do it, shuffles are taken if they cost no more than
+    /// an exchange.
     ///
     /// # Errors
     /// Layouts of different tiles or over different threads; a layout that does not hold every element.
@@ -33,8 +36,20 @@ impl<D: Name> Conversion<D> {
         }
         let exchange = Exchange::plan(from, to, bytes)?;
         match Shuffles::plan(from, to, bytes) {
-            Some(shuffles) if shuffles.instructions() <= exchange.wavefronts() => Ok(Conversion::Shuffles(shuffles)),
-            _ => Ok(Conversion::Exchange(exchange)),
+            Some(shuffles) if shuffles.instructions() <= exchange.wavefronts() + MEETINGS => {
+                Ok(Conversion::Shuffles(shuffles))
+            }
+            Some(_) | None => Ok(Conversion::Exchange(exchange)),
+        }
+    }
+
+    /// Instructions of a warp, wavefronts of shared memory counted as such, and what waiting costs. Only a measure to
+    /// compare conversions by.
+    pub fn cost(&self) -> u32 {
+        match self {
+            Conversion::Nothing | Conversion::Registers(_) => 0,
+            Conversion::Shuffles(shuffles) => shuffles.instructions(),
+            Conversion::Exchange(exchange) => exchange.wavefronts() + MEETINGS,
         }
     }
 }

@@ -1,15 +1,16 @@
-//! Reductions along a dim: which pieces a thread combines by itself, which by shuffles, which through shared memory. The
+//! Reductions along dims: which pieces a thread combines by itself, which by shuffles, which through shared memory. The
 //! operation, and what it starts from, are not known here; it has to be associative and commutative.
 //!
 //! # How
 //!
-//! Two places hold elements of one result just if they differ by a vector that maps to zero once the dim is dropped. Among the
-//! vectors without copies those are spanned by one for each bit of the dim, and each has a highest bit of its own: in a register
+//! Two places hold elements of one result just if they differ by a vector that maps to zero once the dims are dropped. Among the
+//! vectors without copies those are spanned by one for each bit of the dims, and each has a highest bit of its own: in a register
 //! (combine two registers), a lane (exchange with the lane at that XOR distance), or a warp (through shared memory). Copies
 //! are never combined with each other, and hold the result as well as the others, since the map is linear.
 
 use super::access::Access;
 use super::bits::{Matrix, combine};
+use super::exchange::Exchange;
 use super::{Axes, Distributed, Layout, LayoutError, Name, Offset, Place};
 
 /// One exchange of partial results between lanes.
@@ -36,7 +37,7 @@ pub struct Across {
     pub across: Place,
 }
 
-/// A reduction of a tile along one dim. Afterwards every thread holds full results, laid out as `result`.
+/// A reduction of a tile along some dims. Afterwards every thread holds full results, laid out as `result`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reduction<D> {
     /// Where the results are.
@@ -51,7 +52,7 @@ pub struct Reduction<D> {
 
 /// A tile split for a reduction.
 struct Split {
-    /// The columns without the dim, packed for the result.
+    /// The columns without the dims, packed for the result.
     columns: Vec<u64>,
     /// Bits that tell results apart within a thread: the registers of the result.
     kept: Vec<u64>,
@@ -60,7 +61,7 @@ struct Split {
 }
 
 impl Split {
-    /// Splits the inputs of `tile`; `less` is the same without the dim.
+    /// Splits the inputs of `tile`; `less` is the same without the dims.
     fn of<D: Name>(tile: &Distributed<D>, less: &Distributed<D>) -> Split {
         let pivots = tile.matrix().pivots();
         let columns = less.matrix().columns.clone();
@@ -90,16 +91,16 @@ fn mask<D: Name>(tile: &Distributed<D>, place: Place) -> u64 {
 }
 
 impl<D: Name> Reduction<D> {
-    /// Plans the reduction of `tile` along `dim`, of elements that take `bytes` bytes in shared memory.
+    /// Plans the reduction of `tile` along `dims`, of elements that take `bytes` bytes in shared memory.
     ///
     /// # Errors
     /// A dim that the tile does not have; a layout that does not hold every element.
-    pub fn plan(tile: &Distributed<D>, dim: D, bytes: u32) -> Result<Reduction<D>, LayoutError> {
-        if !tile.outs().has(dim) {
+    pub fn plan(tile: &Distributed<D>, dims: &[D], bytes: u32) -> Result<Reduction<D>, LayoutError> {
+        if let Some(dim) = dims.iter().find(|d| !tile.outs().has(**d)) {
             return Err(LayoutError::Unknown { axis: format!("{dim:?}") });
         }
         tile.require_surjective()?;
-        let less = tile.drop(dim);
+        let less = dims.iter().fold(tile.clone(), |less, dim| less.drop(*dim));
         let split = Split::of(tile, &less);
         let result = result(&less, &split)?;
         let own: Vec<u64> = split.within(mask(tile, Place::Register)).collect();
@@ -126,7 +127,8 @@ fn result<D: Name>(less: &Distributed<D>, split: &Split) -> Result<Distributed<D
 }
 
 /// The step across warps. A direction's highest bit is a bit of the slot in which a warp writes; it is no other direction's, so
-/// those who share a result write different slots. Warps that hold copies write where their originals do.
+/// those who share a result write different slots. Warps that hold copies write where their originals do. In a slot results
+/// lie as an exchange would lay them.
 fn across<D: Name>(
     tile: &Distributed<D>,
     result: &Distributed<D>,
@@ -138,6 +140,7 @@ fn across<D: Name>(
     let Some(highest) = slots.last() else { return Ok(None) };
     let group = highest & mask(tile, Place::Warpgroup) != 0;
     let (stride, bits) = (result.outs().total(), slots.len() as u32);
+    let place = result.then(&Exchange::plan(result, result, bytes)?.memory.inverse()?)?;
     let beside = |c: &u64| {
         let original = tile.matrix().solve(*c).unwrap_or(0);
         slots.iter().zip(stride..).fold(0, |sum, (bit, at)| sum ^ u64::from(original & bit != 0) << at)
@@ -145,8 +148,8 @@ fn across<D: Name>(
     let offsets = |own_slot: bool| {
         let outs = Axes::new([(Offset, 1 << (stride + bits))])?;
         let slot = |p: Place, b: usize| if own_slot && p != Place::Register { beside(&tile.columns(p)[b]) } else { 0 };
-        let columns = |p: Place| (p, result.columns(p).iter().enumerate().map(|(b, c)| c ^ slot(p, b)).collect());
-        Layout::of_columns(outs, result.ins().names().map(columns).collect())
+        let columns = |p: Place| (p, place.columns(p).iter().enumerate().map(|(b, c)| c ^ slot(p, b)).collect());
+        Layout::of_columns(outs, place.ins().names().map(columns).collect())
     };
     Ok(Some(Across {
         store: Access::of_offsets(&offsets(true)?, bytes, super::access::WIDEST),

@@ -1,12 +1,14 @@
-//! Combines the elements of rows along one dim where an element is several numbers: over a thread's registers, then lanes,
-//! then warps. Reductions of one number each are `reduce.rs`'s business.
+//! Combines the elements of rows along dims, each of one or several numbers, as `layout/` plans it: a thread's registers, then
+//! lanes, then warps. What is combined is `reduce.rs`'s and `rows.rs`'s business.
 
-use pantile_ir::{DimId, Inst, Value};
+use pantile_ir::{DType, DimId, Inst, Value};
 
-use super::staged::Staged;
+use super::linear::carried;
 use super::{Held, Lower, Spread};
 use crate::Limit;
 use crate::element;
+use crate::layout::access::WIDEST;
+use crate::layout::reduce::{Across, Reduction};
 use crate::simt::{Shuffle, Value as Reg};
 
 /// One vector of registers for each number that an element has.
@@ -33,93 +35,82 @@ impl<'f> Lower<'f> {
         }
     }
 
-    /// Combines all elements along a dim, in any order. The result is the spread of the dims that are kept, the same in all
+    /// Combines all elements along dims, in any order. The result is the spread of the dims that are kept, the same in all
     /// threads that held the others.
     pub(crate) fn fold_columns(
         &mut self,
         whole: &Spread,
-        dim: DimId,
-        keep: &[DimId],
-        columns: Columns,
+        over: &[DimId],
+        columns: &[Vec<Reg>],
         mut combine: impl FnMut(&mut Self, &[Reg], &[Reg]) -> Vec<Reg>,
-    ) -> (Spread, Columns) {
-        let spread = whole.only(keep);
-        let mut sums: Vec<Option<Vec<Reg>>> = vec![None; spread.len()];
-        for r in 0..whole.len() {
-            let one: Vec<Reg> = columns.iter().map(|c| c[r]).collect();
-            let sum = &mut sums[whole.register_of_only(r, keep)];
-            *sum = Some(match sum.take() {
-                Some(sum) => combine(self, &sum, &one),
-                None => one,
-            });
+    ) -> Result<(Spread, Columns), Limit> {
+        let tile = self.planned(whole.layout())?;
+        let (over, keep): (Vec<DimId>, Vec<DimId>) = tile.outs().names().partition(|d| over.contains(d));
+        let dtypes: Vec<DType> = columns.iter().map(|c| carried(self.b.ty(c[0]))).collect();
+        let plans = dtypes.iter().map(|dtype| Reduction::plan(&tile, &over, dtype.bytes() as u32));
+        let plans = self.planned(plans.collect::<Result<Vec<_>, _>>())?;
+        let Some(plan) = plans.first() else { return Err(self.bug("elements of no number")) };
+        let mut sums: Vec<Vec<Reg>> = Vec::new();
+        for pieces in &plan.own {
+            let mut pieces = pieces.iter().map(|r| columns.iter().map(|c| c[*r as usize]).collect::<Vec<Reg>>());
+            let first = pieces.next().unwrap_or_default();
+            sums.push(pieces.fold(first, |sum, one| combine(self, &sum, &one)));
         }
-        let mut sums: Vec<Vec<Reg>> = sums.into_iter().flatten().collect();
-        let along = |bit: &super::Bit| bit.is_some_and(|(d, _)| d == dim);
-        for n in (0..whole.lanes.len()).filter(|n| along(&whole.lanes[*n])) {
-            for sum in &mut sums {
-                let other: Vec<Reg> = sum.iter().map(|x| self.b.shuffle(Shuffle::Xor(1 << n), *x, None)).collect();
-                *sum = combine(self, sum, &other);
-            }
+        for step in &plan.lanes {
+            let partner = |l: &mut Self, r: usize| -> Vec<Reg> {
+                let theirs = &sums[r ^ step.registers as usize];
+                theirs.iter().map(|x| l.b.shuffle(Shuffle::Xor(step.lanes as u32), *x, None)).collect()
+            };
+            let others: Vec<Vec<Reg>> = (0..sums.len()).map(|r| partner(self, r)).collect();
+            sums = sums.iter().zip(&others).map(|(sum, other)| combine(self, sum, other)).collect();
         }
-        if whole.warps.iter().any(along) {
-            sums = self.fold_warps_of(whole, &spread, dim, sums, combine);
+        let across: Option<Vec<&Across>> = plans.iter().map(|plan| plan.warps.as_ref()).collect();
+        let mut sums = transposed(&sums, columns.len());
+        if let Some(across) = across {
+            sums = self.fold_warps(&dtypes, &across, &sums, combine);
         }
-        let columns = (0..columns.len()).map(|c| sums.iter().map(|s| s[c]).collect()).collect();
-        (spread, columns)
+        Ok((whole.only(&keep), sums))
     }
 
-    /// The warps' sums are a tile of which the dim's bits are those that warps hold; every thread reads them all.
-    fn fold_warps_of(
+    /// Each warp puts its sums into a slot of shared memory, and all take the sums of all slots that they need.
+    fn fold_warps(
         &mut self,
-        whole: &Spread,
-        spread: &Spread,
-        dim: DimId,
-        sums: Vec<Vec<Reg>>,
+        dtypes: &[DType],
+        across: &[&Across],
+        sums: &[Vec<Reg>],
         mut combine: impl FnMut(&mut Self, &[Reg], &[Reg]) -> Vec<Reg>,
-    ) -> Vec<Vec<Reg>> {
-        let along = |bit: &&super::Bit| bit.is_some_and(|(d, _)| d == dim);
-        let parts: Vec<super::Bit> = whole.warps.iter().filter(along).copied().collect();
-        let warps = whole.warps.iter().zip(&spread.warps);
-        let warps = warps.map(|(own, kept)| if along(&own) { *own } else { *kept }).collect();
-        let writer = Spread { registers: spread.registers.clone(), lanes: spread.lanes.clone(), warps };
-        let registers = spread.registers.iter().chain(&parts).copied().collect();
-        let reader = Spread { registers, ..spread.clone() };
-        let totals = self.through(&writer, &reader, sums);
-        let rows = spread.len();
-        (0..rows)
-            .map(|row| {
-                let mut all = (row..totals.len()).step_by(rows).map(|n| totals[n].clone());
-                let first = all.next().unwrap_or_default();
-                all.fold(first, |a, x| combine(self, &a, &x))
-            })
-            .collect()
-    }
-
-    /// Elements of several numbers, from one spread into another through shared memory. Both have the same bits.
-    pub(crate) fn through(&mut self, from: &Spread, to: &Spread, elements: Vec<Vec<Reg>>) -> Vec<Vec<Reg>> {
-        let bits: Vec<super::Bit> = bits_in(from);
-        let types: Vec<_> = elements[0].iter().map(|x| self.b.ty(*x)).collect();
-        let staged: Vec<Staged> = types.iter().map(|ty| Staged::plain(bits.clone(), Self::unit_bytes(*ty))).collect();
-        // The widest first: a column's base is then a multiple of its size.
-        let bytes = staged.iter().map(|s| s.bytes.max(16)).collect::<Vec<_>>();
-        let base = self.scratch(bytes.iter().sum());
-        let bases: Vec<u32> = (0..bytes.len()).map(|n| base + bytes[..n].iter().sum::<u32>()).collect();
-        for (c, staged) in staged.iter().enumerate() {
-            let registers = elements.iter().map(|e| e[c]).collect();
-            self.stage(staged, bases[c], &Held { spread: from.clone(), registers });
+    ) -> Columns {
+        // Each column starts at a multiple of the widest access.
+        let size = |plan: &&Across| ((plan.slots * plan.stride) as u32 * plan.store.bytes).next_multiple_of(WIDEST);
+        let base = self.scratch(across.iter().map(size).sum());
+        let start = |column: usize| base + across[..column].iter().map(size).sum::<u32>();
+        for (c, plan) in across.iter().enumerate() {
+            self.put(dtypes[c], &plan.store, start(c), &sums[c]);
         }
         self.meet();
-        let columns: Columns = (0..types.len()).map(|c| self.unstage(&staged[c], bases[c], to, types[c])).collect();
-        (0..to.len()).map(|r| columns.iter().map(|c| c[r]).collect()).collect()
+        let slot = |l: &mut Self, slot: u64| -> Vec<Vec<Reg>> {
+            let column = |(c, plan): (usize, &&Across)| {
+                let at = (slot * plan.stride) as u32 * plan.load.bytes;
+                l.take(dtypes[c], &plan.load, start(c) + at)
+            };
+            let columns: Columns = across.iter().enumerate().map(column).collect();
+            transposed(&columns, sums[0].len())
+        };
+        let mut totals = slot(self, 0);
+        for n in 1..across[0].slots {
+            let more = slot(self, n);
+            totals = totals.iter().zip(&more).map(|(total, one)| combine(self, total, one)).collect();
+        }
+        transposed(&totals, across.len())
     }
 
     /// Registers cast from one dtype to another.
-    pub(crate) fn cast_all(&mut self, from: pantile_ir::DType, to: pantile_ir::DType, registers: Vec<Reg>) -> Vec<Reg> {
+    pub(crate) fn cast_all(&mut self, from: DType, to: DType, registers: Vec<Reg>) -> Vec<Reg> {
         registers.into_iter().map(|r| element::cast(&mut self.b, from, to, r)).collect()
     }
 }
 
-/// The bits that a spread holds: those of lanes first, so that a warp touches neighbours.
-pub(crate) fn bits_in(spread: &Spread) -> Vec<super::Bit> {
-    spread.lanes.iter().chain(&spread.registers).chain(&spread.warps).filter(|b| b.is_some()).copied().collect()
+/// Rows as columns; `count` of them.
+fn transposed(rows: &[Vec<Reg>], count: usize) -> Vec<Vec<Reg>> {
+    (0..count).map(|c| rows.iter().map(|row| row[c]).collect()).collect()
 }

@@ -14,6 +14,7 @@ mod form;
 mod gather;
 mod infer;
 mod keys;
+mod linear;
 mod masks;
 mod multiply_add;
 mod operand;

@@ -91,11 +91,7 @@ impl<'f> Lower<'f> {
 
     /// Whether a tile is had in a spread without moving it between threads.
     fn is_at_hand(&self, value: Value, spread: &Spread) -> bool {
-        let held = self
-            .scope
-            .tiles
-            .get(&value)
-            .is_some_and(|all| all.iter().any(|h| h.spread.permutation_to(spread).is_some()));
+        let held = self.scope.tiles.get(&value).is_some_and(|all| all.iter().any(|h| h.spread.holds_same(spread)));
         held || self.spreads[value.index()] == Kind::Free
     }
 

@@ -32,7 +32,7 @@ impl<'f> Lower<'f> {
 
     /// The lane of an extreme: the greatest key, and of equals the first lane.
     fn arg_reduce(&mut self, inst: &'f Inst, op: ArgOp, dim: DimId) -> Result<(), Limit> {
-        let (dtype, keep) = (self.dtype(inst.args[0]), self.dims(inst.results[0]));
+        let dtype = self.dtype(inst.args[0]);
         let Held { spread, registers } = self.anyhow(inst.args[0])?;
         let how = Ordering { reversed: op == ArgOp::ArgMin, nans_last: true };
         let values = registers.into_iter().map(|x| {
@@ -42,14 +42,14 @@ impl<'f> Lower<'f> {
         });
         let values: Vec<Reg> = values.collect();
         let lanes = self.lanes(&spread, dim);
-        let (spread, columns) = self.fold_columns(&spread, dim, keep, vec![values, lanes], |l, a, x| {
+        let (spread, columns) = self.fold_columns(&spread, &[dim], &[values, lanes], |l, a, x| {
             let greater = l.b.compare(Compare::Gt, x[0], a[0]);
             let same = l.b.compare(Compare::Eq, x[0], a[0]);
             let before = l.b.compare(Compare::Lt, x[1], a[1]);
             let first = l.b.and(same, before);
             let takes = l.b.binary(Binary::Or, greater, first);
             vec![l.b.select(takes, x[0], a[0]), l.b.select(takes, x[1], a[1])]
-        });
+        })?;
         let lanes = self.widen(columns[1].clone());
         self.give(inst, spread, lanes);
         Ok(())
@@ -93,7 +93,7 @@ impl<'f> Lower<'f> {
             self.b.zero_extend(Ty::I32, reaches)
         });
         let reach = reach.collect();
-        let (_, counts) = self.fold_columns(&spread, dim, keep, vec![reach], |l, a, x| vec![l.b.add(a[0], x[0])]);
+        let (_, counts) = self.fold_columns(&spread, &[dim], &[reach], |l, a, x| vec![l.b.add(a[0], x[0])])?;
         let found = wanted.iter().zip(&counts[0]).zip(&carried[1..]).map(|((wanted, count), found)| {
             let enough = self.b.compare(Compare::Ge, *count, k);
             self.b.select(enough, *wanted, *found)

@@ -6,12 +6,13 @@ use std::collections::HashMap;
 
 use pantile_ir::{BinaryOp, DType, DimId, Inst, ScanOp};
 
-use super::fold::bits_in;
-use super::staged::Staged;
-use super::{Bit, Held, Lower, Spread};
+use super::linear::carried;
+use super::{Held, Lower, Spread};
 use crate::Limit;
 use crate::element;
-use crate::simt::{Compare, Shuffle, Space, Value as Reg};
+use crate::layout::convert::Exchange;
+use crate::layout::{Distributed, Place};
+use crate::simt::{Binary, Compare, Shuffle, Value as Reg};
 
 impl<'f> Lower<'f> {
     /// A running reduction.
@@ -38,8 +39,9 @@ impl<'f> Lower<'f> {
         mut running: Vec<Reg>,
     ) -> Result<Vec<Reg>, Limit> {
         let mut total = running.clone();
+        let tile = self.planned(spread.layout())?;
         for power in 0..self.bits(dim) {
-            let (others, upper) = self.partners(spread, (dim, power), &total)?;
+            let Partners { others, upper } = self.partners(&tile, (dim, power), &total)?;
             let mut sums: HashMap<(Reg, Reg), Reg> = HashMap::new();
             for r in 0..spread.len() {
                 let more = element::binary(&mut self.b, op, dtype, others[r], running[r]);
@@ -54,64 +56,53 @@ impl<'f> Lower<'f> {
 
     /// What the partners across one bit of a dim's positions hold, of registers that are the same along lower bits; and
     /// whether each register is in the upper half.
-    fn partners(
-        &mut self,
-        spread: &Spread,
-        bit: (DimId, u32),
-        registers: &[Reg],
-    ) -> Result<(Vec<Reg>, Vec<Reg>), Limit> {
-        let find = |bits: &[Bit]| bits.iter().position(|b| *b == Some(bit));
-        if let Some(n) = find(&spread.registers) {
-            let upper = (0..spread.len()).map(|r| self.b.bool(r >> n & 1 == 1)).collect();
-            return Ok(((0..spread.len()).map(|r| registers[r ^ 1 << n]).collect(), upper));
-        }
-        if let Some(n) = find(&spread.lanes) {
-            let upper = self.is_set(self.lane, n);
-            let mut known: HashMap<Reg, Reg> = HashMap::new();
-            let b = &mut self.b;
-            let others =
-                registers.iter().map(|r| *known.entry(*r).or_insert_with(|| b.shuffle(Shuffle::Xor(1 << n), *r, None)));
-            return Ok((others.collect(), vec![upper; spread.len()]));
-        }
-        let Some(n) = find(&spread.warps) else { return Err(self.bug("a position's bit is nowhere")) };
-        let upper = self.is_set(self.warp, n);
-        Ok((self.other_warps(spread, bit, registers), vec![upper; spread.len()]))
-    }
-
-    /// Whether a bit of the thread's number is set.
-    fn is_set(&mut self, number: Reg, bit: usize) -> Reg {
-        let part = self.b.and_const(number, 1 << bit);
-        let zero = self.b.i32(0);
-        self.b.compare(Compare::Ne, part, zero)
-    }
-
-    /// Partners in another warp: through shared memory, each element once.
-    fn other_warps(&mut self, spread: &Spread, bit: (DimId, u32), registers: &[Reg]) -> Vec<Reg> {
-        let same = |b: &Bit| b.is_some_and(|(d, power)| d == bit.0 && power < bit.1);
-        let thin = |bits: &[Bit]| bits.iter().map(|b| b.filter(|_| !same(b))).collect();
-        let kept: Vec<usize> = (0..spread.registers.len()).filter(|n| !same(&spread.registers[*n])).collect();
-        let distinct = Spread {
-            registers: kept.iter().map(|n| spread.registers[*n]).collect(),
-            lanes: thin(&spread.lanes),
-            warps: thin(&spread.warps),
+    fn partners(&mut self, tile: &Distributed, bit: (DimId, u32), registers: &[Reg]) -> Result<Partners, Limit> {
+        let position = tile.outs().shift(bit.0) + bit.1;
+        let Some(apart) = tile.matrix().solve(1 << position) else {
+            return Err(self.bug("a position's bit is nowhere"));
         };
-        let first = |n: usize| kept.iter().enumerate().map(|(k, at)| (n >> k & 1) << at).sum::<usize>();
-        let own: Vec<Reg> = (0..distinct.len()).map(|n| registers[first(n)]).collect();
-        let ty = self.b.ty(own[0]);
-        let staged = Staged::plain(bits_in(&distinct), Self::unit_bytes(ty));
-        let flip = Spread { registers: vec![Some(bit)], lanes: Vec::new(), warps: Vec::new() };
-        let flip = staged.offset(&flip, 1);
-        let base = self.scratch(staged.bytes);
-        self.stage(&staged, base, &Held { spread: distinct.clone(), registers: own });
-        self.meet();
-        let thread = self.thread_offset(&staged, &distinct);
-        let read = (0..distinct.len()).map(|n| {
-            let at = self.place(thread, staged.offset(&distinct, n) ^ flip, base);
-            let unit = self.b.load(Space::Shared, 8 * staged.element as u8, 1, at, None)[0];
-            self.of_unit(unit, ty)
+        let [own, lane, warp] = [Place::Register, Place::Lane, Place::Warp].map(|p| tile.ins().part(apart, p));
+        let of_thread = self.sum_of_thread(0, |place| tile.columns(place).iter().map(|c| c >> position & 1).collect());
+        let zero = self.b.i32(0);
+        let of_thread = self.b.compare(Compare::Ne, of_thread, zero);
+        let upper = (0..registers.len() as u64).map(|r| {
+            let of_register = self.b.bool(tile.matrix().apply(r) >> position & 1 == 1);
+            self.b.binary(Binary::Xor, of_thread, of_register)
         });
-        let read: Vec<Reg> = read.collect();
-        let number = |r: usize| kept.iter().enumerate().map(|(k, at)| (r >> at & 1) << k).sum::<usize>();
-        (0..spread.len()).map(|r| read[number(r)]).collect()
+        let upper = upper.collect();
+        if warp != 0 {
+            return Ok(Partners { others: self.other_warps(tile, bit, registers)?, upper });
+        }
+        let mut known: HashMap<Reg, Reg> = HashMap::new();
+        let others = (0..registers.len()).map(|r| {
+            let theirs = registers[r ^ own as usize];
+            let b = &mut self.b;
+            match lane {
+                0 => theirs,
+                lane => *known.entry(theirs).or_insert_with(|| b.shuffle(Shuffle::Xor(lane as u32), theirs, None)),
+            }
+        });
+        Ok(Partners { others: others.collect(), upper })
     }
+
+    /// Partners in another warp: through shared memory, each block once.
+    fn other_warps(&mut self, tile: &Distributed, bit: (DimId, u32), registers: &[Reg]) -> Result<Vec<Reg>, Limit> {
+        let dtype = carried(self.b.ty(registers[0]));
+        let blocks = tile.blocks(bit.0, bit.1);
+        let plan = self.planned(Exchange::plan(&blocks, &blocks, dtype.bytes() as u32))?;
+        let place = self.planned(plan.memory.inverse())?;
+        let next = place.matrix().apply(1 << blocks.outs().shift(bit.0));
+        let base = self.scratch(plan.size() as u32);
+        self.put(dtype, &plan.store, base, registers);
+        self.meet();
+        Ok(self.take(dtype, &plan.load.apart(next), base))
+    }
+}
+
+/// One a register.
+struct Partners {
+    /// What the partner holds.
+    others: Vec<Reg>,
+    /// Whether this one's positions come after its partner's.
+    upper: Vec<Reg>,
 }

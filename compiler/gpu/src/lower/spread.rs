@@ -1,7 +1,11 @@
 //! How the elements of a tile are spread over a block's registers, lanes and warps, bit by bit. Moving a tile from one
 //! spread to another is `convert.rs`'s business.
 
+use std::collections::BTreeMap;
+
 use pantile_ir::DimId;
+
+use crate::layout::{Distributed, Layout, LayoutError, Place};
 
 /// What one bit of a register, lane or warp number means: a bit of a position along a dim; `None`: nothing, the same
 /// elements are held twice.
@@ -60,19 +64,25 @@ impl Spread {
         number
     }
 
-    /// For each register of `target` the own register that holds the same elements, if all lanes and warps hold the same
-    /// dims in both.
-    pub fn permutation_to(&self, target: &Spread) -> Option<Vec<usize>> {
-        if self.lanes != target.lanes || self.warps != target.warps {
-            return None;
+    /// The linear map that it is.
+    ///
+    /// # Errors
+    /// More than 31 bits.
+    pub fn layout(&self) -> Result<Distributed, LayoutError> {
+        let mut sizes: BTreeMap<DimId, u64> = BTreeMap::new();
+        for (dim, power) in self.registers.iter().chain(&self.lanes).chain(&self.warps).flatten() {
+            let size = sizes.entry(*dim).or_default();
+            *size = (*size).max(2 << power);
         }
-        let place = |bit: &Bit| match bit {
-            Some(_) => self.registers.iter().position(|b| b == bit),
-            None => None,
-        };
-        let places: Vec<usize> = target.registers.iter().map(place).collect::<Option<_>>()?;
-        let from = |n: usize| places.iter().enumerate().map(|(k, p)| (n >> k & 1) << p).sum();
-        Some((0..target.len()).map(from).collect())
+        let bases = |bits: &[Bit]| bits.iter().map(|b| b.iter().map(|(d, power)| (*d, 1 << power)).collect()).collect();
+        let places = [(Place::Register, &self.registers), (Place::Lane, &self.lanes), (Place::Warp, &self.warps)];
+        let ins = places.into_iter().map(|(place, bits)| (place, bases(bits))).collect();
+        Layout::of_bases(&sizes.into_iter().collect::<Vec<_>>(), ins)
+    }
+
+    /// Whether threads hold the same elements in both, so that a tile's registers are only called differently.
+    pub fn holds_same(&self, other: &Spread) -> bool {
+        self.layout().is_ok_and(|own| other.layout().is_ok_and(|other| own.holds_same(&other)))
     }
 
     /// How many neighbours along a dim a thread holds in consecutive positions from a multiple of their number, as a power
@@ -135,11 +145,13 @@ mod tests {
     }
 
     #[test]
-    fn permutations_need_the_same_lanes() {
-        let s = Spread { registers: vec![Some((I, 0)), Some((J, 0))], lanes: vec![None; 5], warps: vec![] };
-        let t = Spread { registers: vec![Some((J, 0)), Some((I, 0))], ..s.clone() };
-        assert_eq!(s.permutation_to(&t), Some(vec![0, 2, 1, 3]));
-        let u = Spread { lanes: vec![Some((I, 1)); 5], ..t };
-        assert_eq!(s.permutation_to(&u), None);
+    fn a_layout_has_every_bit_where_the_spread_has_it() {
+        let s = Spread::blocked(&[(J, 6), (I, 4)], 2, 1);
+        let text = s.layout().unwrap().text(|d| ["i", "j"][d.0 as usize].to_owned());
+        let want = "i:16 j:64 <- register: [j:1, j:2, i:2, i:4] lane: [j:4, j:8, j:16, j:32, i:1] warp: [i:8]";
+        assert_eq!(text, want);
+        let turned = Spread { registers: s.registers.iter().rev().copied().collect(), ..s.clone() };
+        assert!(s.holds_same(&turned));
+        assert!(!s.holds_same(&Spread { warps: s.lanes[..1].to_vec(), lanes: s.lanes[1..].to_vec(), ..s.clone() }));
     }
 }

@@ -49,13 +49,13 @@ impl<'f> Lower<'f> {
             return Ok(registers);
         }
         let all = held.cloned().unwrap_or_default();
-        let permuted = all.iter().find_map(|h| Some((h, h.spread.permutation_to(spread)?)));
-        if let Some((from, map)) = permuted {
-            return Ok(map.into_iter().map(|r| from.registers[r]).collect());
+        if all.is_empty() {
+            return Err(self.bug(format!("`%{}` is not there", value.0)));
         }
-        let Some(from) = all.first().cloned() else { return Err(self.bug(format!("`%{}` is not there", value.0))) };
-        let registers = self.convert(self.dims(value), &from, spread)?;
-        self.hold(value, spread.clone(), registers.clone());
+        let (registers, moved) = self.convert(self.dtype(value), &all, spread)?;
+        if moved {
+            self.hold(value, spread.clone(), registers.clone());
+        }
         Ok(registers)
     }
 

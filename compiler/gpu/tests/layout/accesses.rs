@@ -78,6 +78,15 @@ proptest! {
     }
 
     #[test]
+    fn what_lies_apart_is_found((held, memory) in drawn(), bytes in prop::sample::select(vec![1u32, 4]), apart in any::<u64>()) {
+        let apart = apart & ((1 << held.outs().total()) - 1);
+        let access = Access::plan(&held, &memory, bytes, 16).unwrap();
+        let threads = Threads::of(&held);
+        let found = load(&access.apart(apart), &threads, 0, |_, at| memory.matrix().apply(at));
+        prop_assert_eq!(found, filled(&held, |e| e ^ memory.matrix().apply(apart)));
+    }
+
+    #[test]
     fn wavefronts_are_what_counting_gives(
         (held, memory) in drawn(),
         bytes in prop::sample::select(vec![1u32, 2, 4, 8]),

@@ -93,6 +93,17 @@ proptest! {
     }
 
     #[test]
+    fn blocks_forget_low_bits(layout in any_layout(), power in 0..8u32) {
+        let blocks = layout.blocks("m", power);
+        prop_assert!(blocks.is_surjective());
+        for x in inputs(&layout) {
+            let (fine, coarse) = (layout.matrix().apply(x), blocks.matrix().apply(x));
+            prop_assert_eq!(blocks.outs().part(coarse, "m"), layout.outs().part(fine, "m") >> power);
+            prop_assert_eq!(blocks.outs().part(coarse, "n"), layout.outs().part(fine, "n"));
+        }
+    }
+
+    #[test]
     fn names_swapped_twice_are_as_before(layout in any_layout()) {
         let swap = |d: Dim| if d == "m" { "n" } else { "m" };
         let turned = layout.rename(swap).unwrap();

@@ -54,7 +54,7 @@ proptest! {
     #[test]
     fn a_reduction_is_a_plain_sum(tile in any_layout(), along_m in any::<bool>(), bytes in prop::sample::select(vec![2u32, 4, 8])) {
         let dim = if along_m { "m" } else { "n" };
-        let plan = Reduction::plan(&tile, dim, bytes).unwrap();
+        let plan = Reduction::plan(&tile, &[dim], bytes).unwrap();
         let (outs, other) = (tile.outs(), if along_m { "n" } else { "m" });
         let plain = |at: u64| (0..1 << outs.bits(dim))
             .map(|i| value(outs.pack(&[(dim, i), (other, at)]).unwrap()))
@@ -65,17 +65,31 @@ proptest! {
 }
 
 #[test]
+fn all_dims_at_once_give_one_number() {
+    for text in [
+        "register: [m:1, n:1] lane: [n:2, 0, m:2, m:4, n:4] warp: [m:8+n:1, 0]",
+        "lane: [0, 0, 0, 0, 0] warp: [m:1, m:2+n:1, m:4, m:8, n:1, n:2, n:4]",
+    ] {
+        let text = format!("m:16 n:8 <- {text}");
+        let tile = Distributed::parse(&text, |d| ["m", "n"].into_iter().find(|n| *n == d)).unwrap();
+        let plan = Reduction::plan(&tile, &["n", "m"], 4).unwrap();
+        let sum = (0..128).map(value).fold(0, u64::wrapping_add);
+        assert!(run(&plan, &tile).iter().all(|own| own == &[sum]), "{text}");
+    }
+}
+
+#[test]
 fn a_row_of_the_accumulator_takes_two_butterflies() {
     let tile = wgmma_accumulator("m", "n", 128).unwrap();
-    let plan = Reduction::plan(&tile, "n", 4).unwrap();
+    let plan = Reduction::plan(&tile, &["n"], 4).unwrap();
     assert_eq!(plan.result.to_string(), "m:64 <- register: [m:8] lane: [0, 0, m:1, m:2, m:4] warp: [m:16, m:32]");
     assert_eq!(plan.lanes, [Butterfly { lanes: 1, registers: 0 }, Butterfly { lanes: 2, registers: 0 }]);
     assert_eq!((plan.own.len(), plan.own[1].len(), plan.warps), (2, 32, None));
     assert_eq!(plan.own[1][..3], [2, 3, 6]);
-    let down = Reduction::plan(&tile, "m", 4).unwrap();
+    let down = Reduction::plan(&tile, &["m"], 4).unwrap();
     assert_eq!(down.lanes.iter().map(|b| b.lanes).collect::<Vec<_>>(), [4, 8, 16]);
     assert_eq!(down.warps.map(|w| (w.slots, w.stride)), Some((4, 128)));
-    assert!(matches!(Reduction::plan(&tile, "k", 4), Err(LayoutError::Unknown { .. })));
+    assert!(matches!(Reduction::plan(&tile, &["k"], 4), Err(LayoutError::Unknown { .. })));
 }
 
 #[test]
@@ -84,7 +98,7 @@ fn warps_that_hold_copies_write_where_their_originals_do() {
     for group in ["m:1", "m:2", "m:1+m:2", "0"] {
         let text = format!("m:4 <- lane: [0, 0, 0, 0, 0] warp: [m:1, m:2] warpgroup: [{group}]");
         let tile = Distributed::parse(&text, name).unwrap();
-        let plan = Reduction::plan(&tile, "m", 4).unwrap();
+        let plan = Reduction::plan(&tile, &["m"], 4).unwrap();
         let sum = (0..4).map(value).fold(0, u64::wrapping_add);
         assert!(run(&plan, &tile).iter().flatten().all(|x| *x == sum), "{text}");
     }
