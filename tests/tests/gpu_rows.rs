@@ -312,3 +312,31 @@ fn assertions_see_valid_lanes() {
         assert_eq!(got, want);
     }
 }
+
+/// What a kernel has listed itself is no constant to it.
+#[test]
+fn lists_of_a_mask_that_the_kernel_writes() {
+    let text = "kernel @lists(%x: tensor<f32>[N, J]) -> (%m: mask[N, J], %y: tensor<f32>[N])
+  extent N
+  extent J = 70
+  dim i: N by 1
+  dim j: J by 70 whole
+  dim k: J by 1
+  grid (i in N by 1)
+{
+  %0: tile<f32>{i, j} = load %x[i, j]
+  %1: f32 = const 0.5
+  %2: tile<bool>{i, j} = gt %0, %1
+  mask_put %m[i, j] = %2
+  %3: i64 = block_index i
+  %4: f32 = const 0.0
+  %5: f32 = for k in J by 1 list %m[%3] carry (%6: f32 = %4) {
+    %7: tile<f32>{i, k} = load %x[i, k]
+    %8: f32 = reduce sum over {i, k} %7
+    %9: f32 = add %6, %8
+    yield %9
+  }
+  store %y[%3] = %5
+}";
+    holds(text, &[1, 3], 0);
+}

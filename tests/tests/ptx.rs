@@ -51,3 +51,19 @@ fn kernels_become_code() {
     }
     assert!(made > 3 * not.len(), "only {made} are made:\n{}", not.join("\n"));
 }
+
+/// LLVM ends the process where it does not know an architecture, or its version of PTX does not.
+#[test]
+fn there_is_code_for_every_target() {
+    let file = files().into_iter().find(|f| f.ends_with("kernels/matmul.tile")).expect("a shipped file");
+    let (module, ptxas) = (load(&file), ptxas());
+    let kernel = module.kernel("matmul").expect("a kernel");
+    let bind = bindings(kernel, DType::BF16, SIZE, BLOCK);
+    for target in Target::all() {
+        let text = ptx(&module, kernel, &bind, target).unwrap_or_else(|e| panic!("{target}: {e}"));
+        assert!(text.contains(&format!(".target {target}")), "{text}");
+        if let Some(ptxas) = &ptxas {
+            assemble(ptxas, &text, target).unwrap_or_else(|e| panic!("{target}: {e}\n{text}"));
+        }
+    }
+}

@@ -171,7 +171,7 @@ impl Kernel {
             GridAxis::Walk(dim) => self.func.block_count(*dim, extents),
             GridAxis::Each(axis, _) => self.func.axis_size(*axis, extents),
         };
-        self.func.grid.iter().map(|axis| size(axis).max(0) as u64).product()
+        self.func.grid.iter().map(|axis| size(axis).max(0) as u64).fold(1, u64::saturating_mul)
     }
 
     fn variant(&self, facts: Facts) -> Result<Arc<Variant>, Limit> {

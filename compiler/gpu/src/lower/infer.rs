@@ -34,8 +34,8 @@ const ELEMENTS: i64 = 32;
 impl Warps {
     /// Enough for the largest tile, 8 at most.
     pub fn of(func: &Func) -> Self {
-        let elements = |ty: &pantile_ir::Type| ty.dims().iter().map(|d| 1i64 << lane_bits(func, *d)).product::<i64>();
-        let largest = func.types.iter().map(elements).max().unwrap_or(1);
+        let bits = |ty: &pantile_ir::Type| ty.dims().iter().map(|d| lane_bits(func, *d)).sum::<u32>();
+        let largest = 1i64 << func.types.iter().map(bits).max().unwrap_or(0).min(62);
         let bits = (largest / (32 * ELEMENTS)).max(1).ilog2().min(3);
         Self { bits }
     }

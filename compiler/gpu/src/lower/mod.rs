@@ -14,6 +14,7 @@ mod form;
 mod gather;
 mod infer;
 mod keys;
+mod limits;
 mod linear;
 mod masks;
 mod multiply_add;
@@ -98,6 +99,7 @@ pub(crate) fn lower(
     options: &Options,
 ) -> Result<(Program, Vec<(String, Span)>), Limit> {
     let warps = Warps::of(func);
+    limits::tiles(func, warps)?;
     let spreads = infer::spreads(func, facts, options, warps);
     let mut b = Builder::new(entry_name(&func.name), warps.threads());
     let thread = b.special(Special::Thread);
@@ -130,11 +132,11 @@ pub(crate) fn lower(
     let most = options.target.shared_bytes();
     if shared as usize > most {
         let message = format!(
-            "`{}` needs {} KiB of shared memory where {} has {} KiB a block; smaller blocks need less",
-            func.name,
+            "its blocks need {} KiB of shared memory where {} has {} KiB a block; {}",
             shared.div_ceil(1024),
             options.target,
-            most / 1024
+            most / 1024,
+            limits::way_out(func, warps)
         );
         return Err(Limit::new(message));
     }

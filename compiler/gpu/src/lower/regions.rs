@@ -7,7 +7,7 @@ use super::infer::Kind;
 use super::{Lower, Spread};
 use crate::Limit;
 use crate::element;
-use crate::simt::{Binary, Compare, Convert, Special, Ty, Value as Reg};
+use crate::simt::{Binary, Compare, Convert, Space, Special, Ty, Value as Reg};
 
 impl<'f> Lower<'f> {
     /// The whole kernel: one block, one instance.
@@ -56,7 +56,10 @@ impl<'f> Lower<'f> {
     }
 
     fn region(&mut self, region: &'f Region) -> Result<(), Limit> {
-        region.insts.iter().try_for_each(|inst| self.inst(inst))
+        region.insts.iter().try_for_each(|inst| {
+            self.inst(inst)?;
+            super::limits::length(self.func, self.warps, self.b.instructions(), inst.span)
+        })
     }
 
     fn inst(&mut self, inst: &'f Inst) -> Result<(), Limit> {
@@ -214,7 +217,10 @@ impl<'f> Lower<'f> {
         // What the round before left in shared memory may still be read, and what it stored not be seen.
         (self.shared_in_use, self.stored) = (true, true);
         let index = match row {
-            Some(row) => self.load_i32(row.list, at[0]),
+            Some(row) => {
+                let place = self.address(row.list, at[0], 4);
+                self.b.load(row.space, 32, 1, place, None)[0]
+            }
             None => at[0],
         };
         let keeps = self.round(inst, it, index, row.is_some().then_some((lo, hi)), &at[1..], carried)?;
@@ -303,6 +309,12 @@ impl<'f> Lower<'f> {
         (lo, hi): (Reg, Reg),
         inst: &Inst,
     ) -> Result<MaskList, Limit> {
+        let out = self.func.param(mask).out;
+        if out && self.stored {
+            self.meet();
+        }
+        // A mask that the kernel writes itself is no constant.
+        let space = if out { Space::Global } else { Space::Constant };
         let some = self.b.compare(Compare::Lt, lo, hi);
         let (number, width, inside) = self.mask_row(mask, row, some, inst.span)?;
         let counts = self.word(self.words.param(mask, 1));
@@ -310,11 +322,11 @@ impl<'f> Lower<'f> {
         let offset = self.b.mul_const(number, 4);
         let at = self.b.add(counts, offset);
         let there = self.b.and(some, inside);
-        let count = self.b.load(crate::simt::Space::Constant, 32, 1, at, Some(there))[0];
+        let count = self.b.load(space, 32, 1, at, Some(there))[0];
         let first = self.b.mul(number, width);
         let first = self.b.mul_const(first, 4);
         let list = self.b.add(lists, first);
-        Ok(MaskList { count, list })
+        Ok(MaskList { count, list, space })
     }
 
     /// The row-major number of a mask's row, the length of a row (I64), and whether there is such a row; a wrong index is
@@ -366,15 +378,16 @@ impl<'f> Lower<'f> {
         let table = self.word(self.words.order(order));
         let offset = self.b.mul_const(position, 4);
         let at = self.b.add(table, offset);
-        let entry = self.b.load(crate::simt::Space::Constant, 32, 1, at, Some(inside))[0];
+        let entry = self.b.load(Space::Constant, 32, 1, at, Some(inside))[0];
         let entry = self.b.sign_extend(entry);
         Ok(self.b.select(inside, entry, none))
     }
 }
 
-/// The kept blocks of a mask's row: how many (I32), and the address of their numbers.
+/// The kept blocks of a mask's row: how many (I32), the address of their numbers, and the memory they lie in.
 #[derive(Clone, Copy)]
 struct MaskList {
     count: Reg,
     list: Reg,
+    space: Space,
 }

@@ -12,6 +12,8 @@ pub struct Builder {
     program: Program,
     /// Open regions, innermost last.
     open: Vec<Region>,
+    /// Instructions so far that are no constants.
+    instructions: usize,
     /// The bits of each value that is a constant.
     constants: Vec<Option<u64>>,
     /// F32s that are others, rounded to a small float.
@@ -22,7 +24,8 @@ impl Builder {
     /// A program of this name for blocks of so many threads.
     pub fn new(name: impl Into<String>, threads: u32) -> Self {
         let program = Program { name: name.into(), threads, ..Program::default() };
-        Self { program, open: vec![Region::default()], constants: Vec::new(), rounded: HashMap::new() }
+        let open = vec![Region::default()];
+        Self { program, open, instructions: 0, constants: Vec::new(), rounded: HashMap::new() }
     }
 
     /// The finished program.
@@ -34,6 +37,11 @@ impl Builder {
     /// What the program says about itself.
     pub fn program(&mut self) -> &mut Program {
         &mut self.program
+    }
+
+    /// Instructions so far, those of closed regions and of open ones; constants are none.
+    pub fn instructions(&self) -> usize {
+        self.instructions
     }
 
     /// The type of a value.
@@ -61,6 +69,7 @@ impl Builder {
     }
 
     fn append(&mut self, inst: Inst) {
+        self.instructions += usize::from(!matches!(inst.op, Op::Const(_)));
         if let Some(region) = self.open.last_mut() {
             region.insts.push(inst);
         }
