@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use pantile_gpu::Target;
 use pantile_gpu::llvm::{Options, library, print};
 use pantile_gpu::simt::{Op, Program};
-use pantile_ptxas::{Report, assemble, disassembled, ptxas};
+use pantile_ptxas::{Report, assemble, disassembled, ptxas, together};
 
 fn ptx(program: &Program, target: Target) -> String {
     let text = print(program, target).unwrap_or_else(|e| panic!("{e}\n{program}"));
@@ -92,22 +92,6 @@ fn every_op_is_assembled_for_every_target_that_has_it() {
         let odd: Vec<&String> = report.warnings.iter().filter(|w| !w.contains("setmaxnreg")).collect();
         assert!(odd.is_empty(), "{target}: {odd:?}");
     }
-}
-
-/// Modules as one: the head of the first, the kernels of all. An assembler takes long to start.
-fn together(texts: &[String]) -> String {
-    let shared = ".extern .shared";
-    let mut out = String::new();
-    for (n, text) in texts.iter().enumerate() {
-        let at = text.find(".visible .entry").unwrap_or(0);
-        let head = if n == 0 { text[..at].lines().filter(|l| !l.contains(shared)).collect::<Vec<_>>() } else { vec![] };
-        out.push_str(&head.join("\n"));
-        if n == 0 {
-            out.push_str("\n.extern .shared .align 1024 .b8 pantile_shared[];\n");
-        }
-        out.push_str(&text[at..]);
-    }
-    out
 }
 
 /// What becomes of the one program of this name.

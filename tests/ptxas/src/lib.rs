@@ -1,4 +1,4 @@
-//! For tests: NVIDIA's assembler and disassembler, looked for where they may lie, and what they say about a kernel.
+//! For tests: NVIDIA's assembler and disassembler, looked for where they may lie, and what they say about kernels.
 //! Nothing is installed from here; `./test` does that.
 
 use std::collections::BTreeMap;
@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use pantile_gpu::Target;
 
-/// What the assembler makes of a kernel.
-#[derive(Debug, Default)]
+/// What the assembler makes of a kernel, or of all kernels of a text.
+#[derive(Clone, Debug, Default)]
 pub struct Report {
     /// Registers of a thread.
     pub registers: u32,
@@ -35,6 +35,13 @@ impl Report {
     }
 }
 
+/// Panics unless each of these opcodes stands in some machine code.
+pub fn assert_uses(sass: &str, opcodes: &[&str]) {
+    let found = count(sass);
+    let missing: Vec<&&str> = opcodes.iter().filter(|opcode| !found.contains_key(**opcode)).collect();
+    assert!(missing.is_empty(), "{missing:?} are not among {found:?}");
+}
+
 /// A tool of NVIDIA's: named by a variable, on the path, or where `./test` puts it.
 fn tool(name: &str, variable: &str) -> Option<PathBuf> {
     if let Some(path) = std::env::var_os(variable) {
@@ -45,22 +52,42 @@ fn tool(name: &str, variable: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).chain([root]).map(|dir| dir.join(name)).find(|path| path.is_file())
 }
 
+/// Past the test harness, which keeps what passing tests print.
+pub fn not_tested(words: &str) {
+    let _ = writeln!(std::io::stderr(), "NOT TESTED: {words}");
+}
+
 /// The assembler. Where there is none, a test says so and passes: code for GPUs is still printed, verified and compiled
 /// to PTX.
 pub fn ptxas() -> Option<PathBuf> {
     let found = tool("ptxas", "PANTILE_PTXAS");
     if found.is_none() {
-        // Past the test harness, which keeps what passing tests print.
-        let words = "NOT TESTED: no ptxas, so PTX is not assembled; `./test` installs it, or set PANTILE_PTXAS";
-        let _ = writeln!(std::io::stderr(), "{words}");
+        not_tested("no ptxas, so PTX is not assembled; `./test` installs it, or set PANTILE_PTXAS");
     }
     found
 }
 
-fn numbers(line: &str, before: &str) -> u32 {
-    let at = line.find(before).unwrap_or(0);
-    let head = line[..at].trim_end();
-    head.rsplit(|c: char| !c.is_ascii_digit()).next().and_then(|n| n.parse().ok()).unwrap_or(0)
+/// The assembler's version, such as `13.5.37`; empty if it does not say.
+pub fn version(ptxas: &Path) -> String {
+    let said = Command::new(ptxas).arg("--version").output().map(|o| o.stdout).unwrap_or_default();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    said.rsplit(", V").next().and_then(|rest| rest.split_whitespace().next()).unwrap_or_default().to_owned()
+}
+
+/// Modules as one: the head of the first, the kernels of all, which need different names. Both tools take long to start.
+pub fn together(texts: &[String]) -> String {
+    let shared = ".extern .shared";
+    let mut out = String::new();
+    for (n, text) in texts.iter().enumerate() {
+        let at = text.find(".visible .entry").unwrap_or(0);
+        let head = if n == 0 { text[..at].lines().filter(|l| !l.contains(shared)).collect::<Vec<_>>() } else { vec![] };
+        out.push_str(&head.join("\n"));
+        if n == 0 {
+            out.push_str("\n.extern .shared .align 1024 .b8 pantile_shared[];\n");
+        }
+        out.push_str(&text[at..]);
+    }
+    out
 }
 
 /// Assembles PTX and reads the machine code.
@@ -68,7 +95,7 @@ fn numbers(line: &str, before: &str) -> u32 {
 /// # Errors
 /// The assembler's words.
 pub fn disassembled(ptxas: &Path, ptx: &str, target: Target) -> Result<Report, String> {
-    run(ptxas, ptx, target, true)
+    run(ptxas, ptx, target, true).map(sum)
 }
 
 /// Assembles PTX; the machine code is not looked at, for that takes longer than to make it.
@@ -76,10 +103,33 @@ pub fn disassembled(ptxas: &Path, ptx: &str, target: Target) -> Result<Report, S
 /// # Errors
 /// The assembler's words.
 pub fn assemble(ptxas: &Path, ptx: &str, target: Target) -> Result<Report, String> {
-    run(ptxas, ptx, target, false)
+    run(ptxas, ptx, target, false).map(sum)
 }
 
-fn run(ptxas: &Path, ptx: &str, target: Target, opcodes: bool) -> Result<Report, String> {
+/// Assembles PTX of several kernels; what becomes of each, by name. The machine code is read if `sass` says so.
+///
+/// # Errors
+/// The assembler's words.
+pub fn each(ptxas: &Path, ptx: &str, target: Target, sass: bool) -> Result<BTreeMap<String, Report>, String> {
+    run(ptxas, ptx, target, sass)
+}
+
+/// Kernels as one: the most registers, and of all else the sum.
+fn sum(reports: BTreeMap<String, Report>) -> Report {
+    let mut all = Report::default();
+    for report in reports.into_values() {
+        all.registers = all.registers.max(report.registers);
+        all.spills += report.spills;
+        all.stack += report.stack;
+        all.shared += report.shared;
+        report.opcodes.into_iter().for_each(|(name, n)| *all.opcodes.entry(name).or_default() += n);
+        all.warnings.extend(report.warnings);
+        all.sass += &report.sass;
+    }
+    all
+}
+
+fn run(ptxas: &Path, ptx: &str, target: Target, sass: bool) -> Result<BTreeMap<String, Report>, String> {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let stem = format!("pantile-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     let (source, cubin) = (std::env::temp_dir().join(format!("{stem}.ptx")), std::env::temp_dir().join(stem));
@@ -92,42 +142,115 @@ fn run(ptxas: &Path, ptx: &str, target: Target, opcodes: bool) -> Result<Report,
     if !output.status.success() {
         return Err(said);
     }
-    let mut report = read(&said);
-    if opcodes {
-        disassemble(&cubin, &mut report);
+    let mut reports = read(&said);
+    if sass {
+        disassemble(&cubin, &mut reports);
     }
     let _ = std::fs::remove_file(&cubin);
-    Ok(report)
+    Ok(reports)
 }
 
-/// What `ptxas -v` prints.
-fn read(said: &str) -> Report {
-    let mut report = Report::default();
+/// The number before some words.
+fn number(line: &str, before: &str) -> u32 {
+    let at = line.find(before).unwrap_or(0);
+    let head = line[..at].trim_end();
+    head.rsplit(|c: char| !c.is_ascii_digit()).next().and_then(|n| n.parse().ok()).unwrap_or(0)
+}
+
+/// What stands between the first quotation marks.
+fn quoted(line: &str) -> Option<&str> {
+    line.split('\'').nth(1)
+}
+
+/// What `ptxas -v` prints: of each entry a head, then lines about it. A warning names its entry, or is about the one at hand.
+fn read(said: &str) -> BTreeMap<String, Report> {
+    let mut reports: BTreeMap<String, Report> = BTreeMap::new();
+    let mut entry = String::new();
     for line in said.lines() {
-        if line.contains("bytes stack frame") {
-            report.stack += numbers(line, " bytes stack frame");
-            report.spills += numbers(line, " bytes spill stores") + numbers(line, " bytes spill loads");
+        if line.contains("Compiling entry function") {
+            entry = quoted(line).unwrap_or_default().to_owned();
+            reports.entry(entry.clone()).or_default();
+        } else if line.contains("bytes stack frame") {
+            let report = reports.entry(entry.clone()).or_default();
+            report.stack += number(line, " bytes stack frame");
+            report.spills += number(line, " bytes spill stores") + number(line, " bytes spill loads");
         } else if line.contains("Used ") {
-            report.registers = report.registers.max(numbers(line, " registers"));
-            report.shared += numbers(line, " bytes smem");
+            let report = reports.entry(entry.clone()).or_default();
+            report.registers = report.registers.max(number(line, " registers"));
+            report.shared += number(line, " bytes smem");
         } else if line.contains("warning") || line.contains("serialized") {
-            report.warnings.push(line.trim().to_string());
+            let named = line.split('\'').skip(1).step_by(2).find(|name| reports.contains_key(*name));
+            let about = named.unwrap_or(&entry).to_owned();
+            reports.entry(about).or_default().warnings.push(line.trim().to_string());
         }
     }
-    report
+    reports
 }
 
-fn disassemble(cubin: &Path, report: &mut Report) {
+fn disassemble(cubin: &Path, reports: &mut BTreeMap<String, Report>) {
     let Some(tool) = tool("nvdisasm", "PANTILE_NVDISASM") else { return };
-    let Ok(output) = Command::new(tool).arg("-c").arg(cubin).output() else { return };
-    report.sass = String::from_utf8_lossy(&output.stdout).into_owned();
-    for line in report.sass.lines() {
+    let Ok(output) = Command::new(tool).args(["-ndf", "-c"]).arg(cubin).output() else { return };
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut parts = text.split("\t.section\t.text.");
+    // What stands before the first section is about the whole file.
+    parts.next();
+    for part in parts {
+        let name = part.split(',').next().unwrap_or_default();
+        if let Some(report) = reports.get_mut(name) {
+            report.opcodes = count(part);
+            report.sass = part.to_owned();
+        }
+    }
+}
+
+/// How often each opcode stands in machine code.
+fn count(sass: &str) -> BTreeMap<String, u32> {
+    let mut opcodes = BTreeMap::new();
+    for line in sass.lines() {
         let Some((_, code)) = line.split_once("*/") else { continue };
         let mut words = code.split_whitespace().filter(|word| !word.starts_with('@'));
         let opcode = words.next().unwrap_or_default().split('.').next().unwrap_or_default();
         let opcode = opcode.trim_end_matches(';');
         if opcode.starts_with(|c: char| c.is_ascii_uppercase()) {
-            *report.opcodes.entry(opcode.to_string()).or_default() += 1;
+            *opcodes.entry(opcode.to_string()).or_default() += 1;
         }
+    }
+    opcodes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{assert_uses, count, read};
+
+    const SAID: &str = "ptxas info    : 0 bytes gmem
+ptxas info    : Compiling entry function 'a' for 'sm_90a'
+ptxas info    : Function properties for a
+    520 bytes stack frame, 1900 bytes spill stores, 2156 bytes spill loads
+ptxas info    : Used 255 registers, used 1 barriers, 520 bytes cumulative stack size, 16 bytes smem
+ptxas info    : Compiling entry function 'b' for 'sm_90a'
+ptxas info    : Function properties for b
+    0 bytes stack frame, 0 bytes spill stores, 0 bytes spill loads
+ptxas info    : Used 24 registers, used 0 barriers
+ptxas info    : (C7510) Potential Performance Loss: wgmma.mma_async instructions are serialized due to x in function 'a'
+";
+
+    #[test]
+    fn kernels_of_one_text_are_told_apart() {
+        let reports = read(SAID);
+        let (a, b) = (&reports["a"], &reports["b"]);
+        assert_eq!((a.registers, a.spills, a.stack, a.shared), (255, 4056, 520, 16));
+        assert_eq!((b.registers, b.spills, b.stack, b.shared), (24, 0, 0, 0));
+        assert_eq!((a.warnings.len(), b.warnings.len()), (1, 0));
+    }
+
+    #[test]
+    fn opcodes_are_counted_without_predicates_and_modifiers() {
+        let sass = "        /*0190*/               @P0 LDG.E.128.CONSTANT R8, desc[UR10][R2.64] ;
+        /*01a0*/                   EXIT ;
+        /*01b0*/                   LDG.E R8, desc[UR10][R2.64] ;
+.L_x_1:";
+        assert_eq!(count(sass).into_iter().collect::<Vec<_>>(), [("EXIT".to_owned(), 1), ("LDG".to_owned(), 2)]);
+        assert_uses(sass, &["LDG", "EXIT"]);
+        assert!(std::panic::catch_unwind(|| assert_uses(sass, &["LD"])).is_err());
     }
 }
