@@ -4,6 +4,7 @@
 
 mod make;
 mod table;
+mod targets;
 
 use pantile_gpu::{Target, llvm};
 use pantile_ir::DType;
