@@ -71,7 +71,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
     let (mut tally, mut failures) = (None, Vec::new());
     let verdict = |(row, case): &(&Row<'_>, &Case)| row.verdict(case, [&device, &reference]);
     pool::in_order(&cases, jobs, verdict, |(row, case), verdict| {
-        let of = tally.get_or_insert_with(|| Tally::of(*row));
+        let of = tally.get_or_insert_with(|| Tally::of(row));
         of.add(case.name(), verdict, &mut failures);
         if of.is_complete() {
             of.show(&mut failures);
