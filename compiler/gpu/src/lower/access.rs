@@ -6,6 +6,9 @@ use pantile_ir::{Axis, DType, DimId, Index, Inst, Op, ParamId, ParamKind, StoreM
 use super::{Lower, Spread};
 use crate::Limit;
 use crate::element;
+use crate::layout::access::{Access, WIDEST};
+use crate::layout::convert::Conversion;
+use crate::layout::{LayoutError, Memory, Place};
 use crate::simt::{Binary, Compare, Convert, Op as SimtOp, Space, Ty, Value as Reg};
 
 /// The addresses of a spread's registers.
@@ -41,13 +44,14 @@ impl<'f> Lower<'f> {
         let Some(spread) = self.spread_of(result).cloned() else { return Err(self.bug("a load without a spread")) };
         let places = self.places(inst, param, index, &spread)?;
         let mut registers: Vec<Option<Reg>> = vec![None; spread.len()];
-        for group in groups(&spread, places.dense, places.vector, places.dtype) {
-            let (bits, count, each) = units(places.dtype, group.len());
-            let (at, exists) = (places.addresses[group[0]], places.exist[group[0]]);
-            let raw = self.b.load(space, bits, count, at, Some(exists));
-            for (n, register) in group.iter().enumerate() {
+        let access = self.planned(plan(&spread, places.dense, places.vector, places.dtype))?;
+        for part in &access.parts {
+            let (bits, count, each) = units(places.dtype, part.registers.len());
+            let first = part.registers[0] as usize;
+            let raw = self.b.load(space, bits, count, places.addresses[first], Some(places.exist[first]));
+            for (n, register) in part.registers.iter().enumerate() {
                 let element = element::from_unit(&mut self.b, places.dtype, raw[n / each], (n % each) as u32);
-                registers[*register] = Some(element);
+                registers[*register as usize] = Some(element);
             }
         }
         let registers = registers.into_iter().flatten().collect();
@@ -62,7 +66,8 @@ impl<'f> Lower<'f> {
         let value = inst.args[first];
         let mask = masked.then(|| inst.args[first + 1]);
         let dims = self.stored_dims(inst, index, value, mask);
-        let spread = self.store_spread(inst, *param, index, value, &dims);
+        let simple = mask.is_none() && *mode == StoreMode::Set;
+        let spread = self.store_spread(inst, (*param, index), value, &dims, simple)?;
         let places = self.places(inst, *param, index, &spread)?;
         let values = self.at(value, &spread)?;
         let masks = mask.map(|m| self.at(m, &spread)).transpose()?;
@@ -71,22 +76,24 @@ impl<'f> Lower<'f> {
             let exists = l.b.and(places.exist[r], speaks);
             masks.as_ref().map_or(exists, |m| l.b.and(exists, m[r]))
         };
-        let vector = if masks.is_some() || *mode != StoreMode::Set { 0 } else { places.vector };
-        for group in groups(&spread, places.dense, vector, places.dtype) {
-            let guard = guard(self, group[0]);
-            let at = places.addresses[group[0]];
+        let vector = if simple { places.vector } else { 0 };
+        let access = self.planned(plan(&spread, places.dense, vector, places.dtype))?;
+        for part in &access.parts {
+            let first = part.registers[0] as usize;
+            let guard = guard(self, first);
+            let at = places.addresses[first];
             if *mode == StoreMode::AtomicAdd {
-                self.atomic_add(places.dtype, at, values[group[0]], guard);
+                self.atomic_add(places.dtype, at, values[first], guard);
                 continue;
             }
-            let mut elements: Vec<Reg> = group.iter().map(|r| values[*r]).collect();
+            let mut elements: Vec<Reg> = part.registers.iter().map(|r| values[*r as usize]).collect();
             if *mode == StoreMode::Add {
                 let raw = self.b.load(Space::Global, 8 * places.dtype.bytes() as u8, 1, at, Some(guard))[0];
                 let old = element::from_unit(&mut self.b, places.dtype, raw, 0);
                 elements[0] = element::binary(&mut self.b, pantile_ir::BinaryOp::Add, places.dtype, old, elements[0]);
             }
             let packed = element::to_units(&mut self.b, places.dtype, &elements);
-            let bits = units(places.dtype, group.len()).0;
+            let bits = units(places.dtype, elements.len()).0;
             self.b.store(Space::Global, bits, at, &packed, Some(guard));
         }
         self.stored = true;
@@ -110,17 +117,48 @@ impl<'f> Lower<'f> {
         dims
     }
 
-    /// As the value is held, if it is held along all dims; else as the tensor lies in memory.
-    fn store_spread(&self, inst: &Inst, param: ParamId, index: &[Index], value: Value, dims: &[DimId]) -> Spread {
-        match self.spread_of(value) {
-            Some(spread) if self.dims(value) == dims => spread.clone(),
-            Some(_) | None => {
-                let (order, vector) = super::infer::access_order(self.func, self.facts, param, index, inst);
-                let missing = dims.iter().filter(|d| !order.contains(d)).copied();
-                let all: Vec<DimId> = order.iter().copied().chain(missing).collect();
-                super::infer::blocked(self.func, self.warps, all, vector)
+    /// Among the spread in which a value is held, the same with neighbours in memory brought into one thread, and the usual
+    /// one of the tensor: the one in which moving and storing it cost least. A value that is not held along all dims, which
+    /// every thread has, is stored as the tensor lies in memory.
+    fn store_spread(
+        &self,
+        inst: &Inst,
+        (param, index): (ParamId, &[Index]),
+        value: Value,
+        dims: &[DimId],
+        simple: bool,
+    ) -> Result<Spread, Limit> {
+        let (order, vector) = super::infer::access_order(self.func, self.facts, param, index, inst);
+        let missing = dims.iter().filter(|d| !order.contains(d)).copied();
+        let all: Vec<DimId> = order.iter().copied().chain(missing).collect();
+        let usual = super::infer::blocked(self.func, self.warps, all, vector);
+        let Some(own) = self.spread_of(value).filter(|_| self.dims(value) == dims).cloned() else { return Ok(usual) };
+        let Some(dense) = order.first().copied().filter(|_| simple && vector > 0) else { return Ok(own) };
+        let dtype = self.dtype(value);
+        let most = vector.min((WIDEST / dtype.bytes() as u32).ilog2());
+        let mut best: Option<(u32, Spread)> = None;
+        for spread in [Some(own.clone()), own.with_run(dense, most), Some(usual)].into_iter().flatten() {
+            let Some(moves) = self.move_cost(dtype, &own, &spread)? else { continue };
+            let cost = moves + self.planned(sectors(&spread, dense, vector, dtype))?;
+            if best.as_ref().is_none_or(|(least, _)| cost < *least) {
+                best = Some((cost, spread));
             }
         }
+        Ok(best.map_or(own, |(_, spread)| spread))
+    }
+
+    /// What it costs to move a tile from a spread to another; none if that takes more shared memory than is free to take.
+    fn move_cost(&self, dtype: DType, from: &Spread, to: &Spread) -> Result<Option<u32>, Limit> {
+        let layouts = from.layout().and_then(|from| Ok((from, to.layout()?)));
+        let plan = layouts.and_then(|(from, to)| Conversion::plan(&from, &to, dtype.bytes() as u32));
+        let plan = self.planned(plan)?;
+        // More than what is in use anyway, or a quarter of all, could leave room for fewer blocks.
+        let most = (self.shared as u64).max(self.options.target.shared_bytes() as u64 / 4);
+        let fits = match &plan {
+            Conversion::Exchange(exchange) => u64::from(self.scratch_base) + exchange.size() <= most,
+            Conversion::Nothing | Conversion::Registers(_) | Conversion::Shuffles(_) => true,
+        };
+        Ok(fits.then(|| plan.cost()))
     }
 
     fn places(&mut self, inst: &'f Inst, param: ParamId, index: &[Index], spread: &Spread) -> Result<Places, Limit> {
@@ -293,22 +331,28 @@ impl<'f> Lower<'f> {
     }
 }
 
-/// The registers of a spread in groups that lie in memory one behind the other.
-fn groups(spread: &Spread, dense: Option<DimId>, vector: u32, dtype: DType) -> Vec<Vec<usize>> {
-    let most = 4 - dtype.bytes().trailing_zeros().min(4);
-    let run = dense.map(|d| spread.run(d)).unwrap_or_default();
-    let bits = &run[..run.len().min(vector.min(most) as usize)];
-    let inside: usize = bits.iter().map(|b| 1 << b).sum();
-    let member =
-        |first: usize, n: usize| first + bits.iter().enumerate().map(|(k, b)| (n >> k & 1) << b).sum::<usize>();
-    (0..spread.len())
-        .filter(|r| r & inside == 0)
-        .map(|first| (0..1 << bits.len()).map(|n| member(first, n)).collect())
-        .collect()
+/// How a spread's elements are accessed in memory, at most `1 << vector` neighbours along the dense dim at once.
+fn plan(spread: &Spread, dense: Option<DimId>, vector: u32, dtype: DType) -> Result<Access, LayoutError> {
+    let tile = spread.layout()?;
+    let size = |d: DimId| (d, 1u64 << tile.outs().bits(d));
+    let others = tile.outs().names().filter(|d| Some(*d) != dense);
+    let rows = Memory::rows(&dense.into_iter().chain(others).map(size).collect::<Vec<_>>())?;
+    let bytes = dtype.bytes() as u32;
+    Access::plan(&tile, &rows, bytes, bytes << vector)
+}
+
+/// Bytes of a sector, the least that memory moves.
+const SECTOR: u32 = 32;
+
+/// Sectors that a warp touches in an access, where rows along the dense dim begin at sectors.
+fn sectors(spread: &Spread, dense: DimId, vector: u32, dtype: DType) -> Result<u32, LayoutError> {
+    let in_sector = (SECTOR / dtype.bytes() as u32).trailing_zeros();
+    let lanes = spread.layout()?.blocks(dense, in_sector).only(&[Place::Lane]);
+    Ok((plan(spread, Some(dense), vector, dtype)?.parts.len() as u32) << lanes.matrix().rank())
 }
 
 /// Bits of a unit, how many units, and the elements of each, for so many neighbours.
-fn units(dtype: DType, elements: usize) -> (u8, u8, usize) {
+pub(crate) fn units(dtype: DType, elements: usize) -> (u8, u8, usize) {
     let bytes = dtype.bytes() * elements;
     if dtype.bytes() == 8 {
         return (64, elements as u8, 1);

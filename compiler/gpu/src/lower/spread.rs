@@ -85,10 +85,26 @@ impl Spread {
         self.layout().is_ok_and(|own| other.layout().is_ok_and(|other| own.holds_same(&other)))
     }
 
-    /// How many neighbours along a dim a thread holds in consecutive positions from a multiple of their number, as a power
-    /// of two; and which register bits they are, lowest first.
-    pub fn run(&self, dim: DimId) -> Vec<usize> {
-        (0..).map_while(|power| self.registers.iter().position(|b| *b == Some((dim, power)))).collect()
+    /// The same with `1 << count` neighbours along a dim in each thread: the bits of their positions change places with
+    /// others that registers have, those of the dim first. None if registers have too few.
+    pub fn with_run(&self, dim: DimId, count: u32) -> Option<Spread> {
+        let mut made = self.clone();
+        let inside = |bit: &Bit| bit.is_some_and(|(d, power)| d == dim && power < count);
+        for power in 0..count {
+            let wanted = Some((dim, power));
+            if made.registers.contains(&wanted) {
+                continue;
+            }
+            let gives = |of_dim: bool| {
+                let free = made.registers.iter().enumerate().filter(|(_, bit)| !inside(bit));
+                let free = free.filter(|(_, bit)| !of_dim || bit.is_some_and(|(d, _)| d == dim));
+                free.min_by_key(|(_, bit)| **bit).map(|(n, _)| n)
+            };
+            let register = gives(true).or_else(|| gives(false))?;
+            let taken = made.lanes.iter_mut().chain(&mut made.warps).find(|bit| **bit == wanted)?;
+            std::mem::swap(taken, &mut made.registers[register]);
+        }
+        Some(made)
     }
 
     /// Whether a thread's number decides nothing: every lane and warp holds all.
@@ -142,6 +158,22 @@ mod tests {
         assert_eq!(o.len(), 4);
         let at = s.registers.iter().position(|b| *b == Some((I, 1)));
         assert_eq!(at.map(|n| s.register_of_only(1 << n, &[I])), Some(2));
+    }
+
+    #[test]
+    fn neighbours_come_into_one_thread() {
+        let bit = |d, power| Some((d, power));
+        let s = Spread {
+            registers: vec![bit(J, 0), bit(I, 3), bit(J, 3), bit(J, 4)],
+            lanes: vec![bit(J, 1), bit(J, 2), bit(I, 0), bit(I, 1), bit(I, 2)],
+            warps: vec![],
+        };
+        let made = s.with_run(J, 3).unwrap();
+        assert_eq!(made.registers, [bit(J, 0), bit(I, 3), bit(J, 1), bit(J, 2)]);
+        assert_eq!(made.lanes[..2], [bit(J, 3), bit(J, 4)]);
+        assert_eq!(s.with_run(J, 5), None);
+        let made = s.with_run(J, 4).unwrap();
+        assert_eq!(made.lanes[..2], [bit(J, 4), bit(I, 3)]);
     }
 
     #[test]
