@@ -112,7 +112,7 @@ impl Bundle {
 
     fn add(&mut self, func: &Func, sources: &SourceMap) -> Result<()> {
         func.orders.iter().try_for_each(|order| self.add_order(order, sources))?;
-        let kernel = cuda::compile(func, &Options { target: self.target, checks: false, tf32: self.tf32 }, sources)?;
+        let kernel = cuda::compile(func, &Options { tf32: self.tf32, ..Options::new(self.target) }, sources)?;
         let limit = |message: String| Error::Limit { kernel: func.name.clone(), message, line: None };
         for variant in kernel.ahead().map_err(|l| limit(l.message))? {
             let program = &variant.program;

@@ -49,7 +49,11 @@ impl Device {
             func.dims.iter().map(|dim| block_table(func, dim, &orders)).collect::<Result<_>>()?;
         let code = match (self.backend, self.home()) {
             (Backend::Cuda, Some(gpu)) => {
-                let options = pantile_gpu::Options { target: gpu.target, checks: self.checks, tf32: self.tf32 };
+                let options = pantile_gpu::Options {
+                    checks: self.checks,
+                    tf32: self.tf32,
+                    ..pantile_gpu::Options::new(gpu.target)
+                };
                 Code::Cuda(Box::new(Launcher::new(gpu, func, &options, &orders, sources)?))
             }
             (Backend::Interp | Backend::Cuda, _) => Code::Interp,

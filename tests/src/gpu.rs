@@ -21,7 +21,7 @@ pub fn on_gpu(
     target: Target,
     seed: u64,
 ) -> Result<Outcome, String> {
-    on_gpu_with(func, launch, layout, &Options { target, checks: true, tf32: false }, seed)
+    on_gpu_with(func, launch, layout, &Options { checks: true, ..Options::new(target) }, seed)
 }
 
 /// The same with options of the back end.
@@ -70,8 +70,10 @@ pub fn reported(
     program.verify().map_err(|e| e.to_string())?;
     let options = emulate::Options::seeded(seed);
     let blocks = u32::try_from(packed.blocks).map_err(|e| e.to_string())?;
-    let maps = memory.tensor_maps(&packed.maps);
-    let maps = (0..packed.maps.len()).map(|n| maps + (n * MAP_BYTES) as u64);
+    let maps = kernel.maps(&packed.variant, &launch).map_err(|l| l.message)?;
+    let count = maps.len();
+    let maps = memory.tensor_maps(&maps);
+    let maps = (0..count).map(|n| maps + (n * MAP_BYTES) as u64);
     let words: Vec<u64> = packed.words.iter().copied().chain(maps).collect();
     let report = emulate::run(program, blocks, &words, &mut memory, &options).map_err(|e| e.to_string())?;
     if let Some(code) = report.fault {

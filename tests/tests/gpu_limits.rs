@@ -14,7 +14,7 @@ const STAND_IN: i64 = 128;
 fn limit(module: &Module, kernel: &str, bind: &Bindings, target: Target) -> Option<String> {
     let func = module.specialise(kernel, bind).unwrap_or_else(|d| panic!("{kernel}: {d:?}"));
     let func = padded::pad(&func, Lanes::PowersOfTwo).unwrap_or_else(|e| panic!("{kernel}: {e}"));
-    compile(&func, &Options { target, checks: false, tf32: false }).err().map(|limit| limit.message)
+    compile(&func, &Options::new(target)).err().map(|limit| limit.message)
 }
 
 #[test]

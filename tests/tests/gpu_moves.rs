@@ -48,7 +48,7 @@ fn holds(text: &str, size: f64, tolerance: f64) -> Report {
     let extents: Vec<i64> = func.extents.iter().map(|e| e.known.unwrap_or(0)).collect();
     let args = arguments(&func, &extents, size);
     let Outcome::Done(want) = interpret(&func, &extents, &[], &args) else { panic!("faults:\n{text}") };
-    let options = Options { target: Target::SM_80, checks: true, tf32: false };
+    let options = Options { checks: true, ..Options::new(Target::SM_80) };
     let ran = reported(&func, (&extents, &[], &args), Layout::Dense, &options, 3);
     let (outcome, report) = ran.unwrap_or_else(|e| panic!("{e}\n{text}"));
     let Outcome::Done(got) = outcome else { panic!("faults:\n{text}") };

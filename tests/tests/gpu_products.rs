@@ -106,15 +106,18 @@ fn program(func: &Func, options: &Options) -> Program {
     kernel.best().expect("a variant").program.clone()
 }
 
-/// The instructions of products that a program has, in order; a multiply-add in a loop counts as none.
+/// The instructions of products that a program has, in order, those of warpgroups as those of warps; a multiply-add in a loop counts as none.
+#[allow(clippy::wildcard_enum_match_arm, reason = "no other op is a product")]
 fn products(program: &Program) -> Vec<Mma> {
     let mut found: Vec<Mma> = Vec::new();
     program.body.visit(&mut |inst| {
-        if let Op::Mma(mma) = inst.op
-            && !found.contains(&mma)
-        {
-            found.push(mma);
-        }
+        let one = match &inst.op {
+            Op::Mma(mma) => Some(*mma),
+            Op::Wgmma(wgmma) if wgmma.dtype == Some(Small::F16) => Some(Mma::F16),
+            Op::Wgmma(wgmma) if wgmma.dtype == Some(Small::BF16) => Some(Mma::BF16),
+            _ => None,
+        };
+        found.extend(one.filter(|mma| !found.contains(mma)));
     });
     found
 }
@@ -158,7 +161,7 @@ fn agree(text: &str, size: i64, options: &Options, wanted: Option<Mma>) {
 #[test]
 fn products_agree_to_the_bit() {
     for (dtype, target, tf32, k, wanted) in forms() {
-        let options = Options { target, checks: true, tf32 };
+        let options = Options { checks: true, tf32, ..Options::new(target) };
         for (n, which) in PLAIN.into_iter().enumerate() {
             // One warp and several; rows or columns to spare.
             let blocks = [[16, 8, k], [64, 32, k], [32, 64, k], [16, 64, k]][n];
@@ -172,7 +175,7 @@ fn products_agree_to_the_bit() {
 #[test]
 fn products_of_products_agree_to_the_bit() {
     for (dtype, target, tf32, k, wanted) in forms() {
-        agree(&chained(dtype, [32, 32, k]), 37, &Options { target, checks: true, tf32 }, wanted);
+        agree(&chained(dtype, [32, 32, k]), 37, &Options { checks: true, tf32, ..Options::new(target) }, wanted);
     }
 }
 
@@ -205,7 +208,7 @@ fn tf32_rounds_operands_and_nothing_else() {
         Outcome::Fault(why) => panic!("{why}"),
     };
     let run = |tf32| {
-        let options = Options { target: Target::SM_80, checks: true, tf32 };
+        let options = Options { checks: true, tf32, ..Options::new(Target::SM_80) };
         match on_gpu_with(&func, (&extents, &[], &args), Layout::Dense, &options, 1) {
             Ok(Outcome::Done(done)) => done,
             Ok(Outcome::Fault(why)) | Err(why) => panic!("{why}"),
@@ -222,7 +225,7 @@ fn products_become_machine_code() {
     let ptxas = ptxas();
     for (dtype, least, tf32, k, _) in forms() {
         for target in Target::TESTED.iter().copied().filter(|t| *t >= least) {
-            let options = Options { target, checks: false, tf32 };
+            let options = Options { tf32, ..Options::new(target) };
             let text = plain(dtype, PLAIN[0], [64, 64, k]);
             let made = program(&elaborated(&text, 64), &options);
             let ptx = llvm::ptx(&made, target, &llvm::Options::default()).unwrap_or_else(|e| panic!("{e}\n{made}"));
@@ -238,7 +241,7 @@ fn products_become_machine_code() {
 #[test]
 fn multiply_adds_outnumber_reads() {
     for which in PLAIN {
-        let options = Options { target: Target::SM_80, checks: false, tf32: false };
+        let options = Options::new(Target::SM_80);
         let made = program(&elaborated(&plain(DType::F32, which, [128, 128, 16]), 256), &options);
         let mut ratios = Vec::new();
         made.body.visit(&mut |inst| {

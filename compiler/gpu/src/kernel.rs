@@ -8,6 +8,7 @@ use pantile_diag::Span;
 use pantile_ir::{Func, GridAxis, Param, ParamKind};
 
 use crate::lower::{self, Facts, Words};
+use crate::schedule::Map;
 use crate::simt::Program;
 use crate::{Limit, Target, TensorMap};
 
@@ -20,6 +21,34 @@ pub struct Options {
     pub checks: bool,
     /// Products of f32 may round their operands to tf32 (10 bits of fraction) and go to tensor cores.
     pub tf32: bool,
+    /// What may be chosen of the schedule.
+    pub choices: Choices,
+}
+
+impl Options {
+    /// For a target, without checks, with the usual choices.
+    pub fn new(target: Target) -> Self {
+        Self { target, checks: false, tf32: false, choices: Choices::default() }
+    }
+}
+
+/// What of a schedule is a matter of speed alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Choices {
+    /// Whether warps of their own bring operands into shared memory.
+    pub specialise: bool,
+    /// The most stages of what they bring.
+    pub stages: u32,
+    /// Whether products of a loop's next round are started before the arithmetic of this one.
+    pub rotate: bool,
+    /// Bytes of shared memory that are left to other uses; more, if they need it.
+    pub scratch: u32,
+}
+
+impl Default for Choices {
+    fn default() -> Self {
+        Self { specialise: true, stages: 2, rotate: true, scratch: 0 }
+    }
 }
 
 /// One argument of a launch. Addresses are the device's.
@@ -74,19 +103,13 @@ pub struct Kernel {
 pub struct Variant {
     /// What each thread does.
     pub program: Program,
+    /// How its work is laid out over warps and time, as text.
+    pub schedule: String,
+    maps: Vec<Map>,
     sites: Vec<(String, Span)>,
 }
 
 impl Variant {
-    /// The tensor maps of a launch, one a map of the program. There are none: no code asks for bulk tensor copies.
-    ///
-    /// # Errors
-    /// If a tensor of the launch is none that such copies take.
-    #[allow(clippy::unnecessary_wraps, clippy::unused_self, reason = "of the code, when it asks for maps")]
-    fn maps(&self, _launch: &Launch<'_>) -> Result<Vec<TensorMap>, Limit> {
-        Ok(Vec::new())
-    }
-
     /// What a fault's code means.
     pub fn fault(&self, code: u32) -> (String, Span) {
         let unknown = || (format!("unknown fault {code}"), Span::default());
@@ -101,8 +124,6 @@ pub struct Packed {
     pub variant: Arc<Variant>,
     /// Its words.
     pub words: Vec<u64>,
-    /// Its tensor maps, one a map of the program.
-    pub maps: Vec<TensorMap>,
     /// Blocks of the grid; may be 0, or more than a grid can have.
     pub blocks: u64,
 }
@@ -162,8 +183,22 @@ impl Kernel {
             return Err(Limit::new(message));
         }
         let variant = self.variant(self.facts(launch))?;
-        let maps = variant.maps(launch)?;
-        Ok(Packed { variant, words: self.words.pack(launch), maps, blocks: self.blocks(launch.extents) })
+        Ok(Packed { variant, words: self.words.pack(launch), blocks: self.blocks(launch.extents) })
+    }
+
+    /// The tensor maps of a launch, one a map of a variant's program.
+    ///
+    /// # Errors
+    /// If a tensor of the launch is none that bulk copies take.
+    pub fn maps(&self, variant: &Variant, launch: &Launch<'_>) -> Result<Vec<TensorMap>, Limit> {
+        let name = |map: &Map| &self.func.param(map.param).name;
+        let wrong = |map: &Map, why: &str| Limit::new(format!("`{}` cannot be copied in boxes: {why}", name(map)));
+        let one = |map: &Map| {
+            let made = map.of(&self.func, launch).ok_or_else(|| wrong(map, "it is no tensor"))?;
+            made.check().map_err(|why| wrong(map, &why))?;
+            Ok(made)
+        };
+        variant.maps.iter().map(one).collect()
     }
 
     fn blocks(&self, extents: &[i64]) -> u64 {
@@ -179,8 +214,9 @@ impl Kernel {
         if let Some(variant) = known {
             return Ok(variant);
         }
-        let (program, sites) = lower::lower(&self.func, &self.words, &facts, &self.options)?;
-        let made = Arc::new(Variant { program, sites });
+        let lower::Lowered { program, sites, schedule } = lower::lower(&self.func, &self.words, &facts, &self.options)?;
+        let text = schedule.print(&self.func, &self.options.target.to_string());
+        let made = Arc::new(Variant { program, schedule: text, maps: schedule.maps, sites });
         let mut variants = self.variants.write().unwrap_or_else(PoisonError::into_inner);
         Ok(variants.entry(facts).or_insert(made).clone())
     }
@@ -197,7 +233,9 @@ impl Kernel {
                 };
                 let mut taken = axes.iter().zip(strides).map(taken);
                 let dense = taken.next_back().flatten().is_none_or(|last| last == 1);
-                let aligned = taken.flatten().map(|s| twos(s.unsigned_abs() * bytes)).fold(twos(*data), u32::min);
+                // What lies on one place, or backwards, is not copied in boxes.
+                let stride = |s: i64| if s > 0 { twos(s.unsigned_abs() * bytes) } else { bytes.trailing_zeros() };
+                let aligned = taken.flatten().map(stride).fold(twos(*data), u32::min);
                 (dense, aligned)
             }
             (ParamKind::Tensor(..) | ParamKind::Scalar(..) | ParamKind::Mask(_), _) => (true, Facts::MOST),

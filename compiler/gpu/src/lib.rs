@@ -7,11 +7,12 @@ mod kernel;
 pub mod layout;
 pub mod llvm;
 mod lower;
+pub mod schedule;
 pub mod simt;
 mod target;
 mod tensor_map;
 
-pub use kernel::{Arg, Kernel, Launch, Options, Packed, Variant, compile};
+pub use kernel::{Arg, Choices, Kernel, Launch, Options, Packed, Variant, compile};
 pub use lower::Facts;
 pub use target::Target;
 pub use tensor_map::{MAP_BYTES, Swizzle, TensorMap};

@@ -63,6 +63,8 @@ enum Stage {
     Tiles,
     /// Cranelift's IR.
     Clif,
+    /// How a kernel's work is laid out over a GPU block's warps and in time, for dense and aligned tensors.
+    Schedule,
     /// What each thread of a GPU does, for dense and aligned tensors.
     Simt,
     /// The same as LLVM's IR.
@@ -107,7 +109,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
             screen::line(kernel.clif().unwrap_or_default().trim_end());
             Ok(())
         }
-        Stage::Simt | Stage::Llvm | Stage::Ptx | Stage::Sass => {
+        Stage::Schedule | Stage::Simt | Stage::Llvm | Stage::Ptx | Stage::Sass => {
             let func = padded(&module, &signature, &bound.bindings)?;
             gpu::show(&func, options.target, options.tf32.tf32, options.stage)
         }
@@ -125,6 +127,7 @@ fn check_kind(options: &Options, module: &Module) -> Outcome {
             | Stage::Passes
             | Stage::Tiles
             | Stage::Clif
+            | Stage::Schedule
             | Stage::Simt
             | Stage::Llvm
             | Stage::Ptx
@@ -138,6 +141,7 @@ fn check_kind(options: &Options, module: &Module) -> Outcome {
             | Stage::Passes
             | Stage::Tiles
             | Stage::Clif
+            | Stage::Schedule
             | Stage::Simt
             | Stage::Llvm
             | Stage::Ptx

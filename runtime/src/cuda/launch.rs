@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pantile_diag::{SourceMap, Span};
-use pantile_gpu::{Arg, Kernel, Launch, Options, Packed, TensorMap, Variant, llvm};
+use pantile_gpu::{Arg, Kernel, Launch, Options, Packed, Variant, llvm};
 use pantile_ir::{Dim, Func};
 
 use super::driver::code::{Function, Module, assemble};
@@ -102,16 +102,16 @@ impl Launcher {
             let fault = faults.address() + 4 * n as u64;
             let launch = Launch { args: &args, extents: call.extents, tables: &tables, orders: &orders, fault };
             let packed = self.kernel.pack(&launch).map_err(|l| limited(&func.name, l.message, l.span, sources))?;
-            let Packed { variant, mut words, maps, blocks } = packed;
+            let Packed { variant, words, blocks } = packed;
             let variant = self.available(variant, &launch, sources)?;
             let blocks = self.blocks(blocks)?;
             if blocks > 0 {
                 let function = self.function(&variant)?;
-                self.append(&maps, &mut words)?;
+                let maps = self.maps(&variant, &launch)?;
                 // SAFETY: the words were packed by this kernel for operands that were checked against its parameters; their
                 // memory is held by `held` until this is queued, and freed behind it; tables come from the function's own
                 // orders, whose elements were checked against the extents.
-                let queued = unsafe { self.gpu.stream.launch(&function, blocks, &words) };
+                let queued = unsafe { self.gpu.stream.launch(&function, blocks, &words, &maps) };
                 queued.map_err(|e| self.gpu.failed(&format!("the launch of `{}`", func.name), &e))?;
             }
             variants.push(variant);
@@ -119,20 +119,14 @@ impl Launcher {
         Ok(Started { gpu: self.gpu.clone(), kernel: func.name.clone(), faults, variants })
     }
 
-    /// Puts encoded tensor maps behind the words of a launch, where parameters that are aligned to 64 bytes lie.
-    fn append(&self, maps: &[TensorMap], words: &mut Vec<u64>) -> Result<()> {
-        if maps.is_empty() {
-            return Ok(());
-        }
-        words.resize(words.len().next_multiple_of(8), 0);
-        words.reserve(maps.len() * MAP_WORDS);
-        for map in maps {
-            map.check().map_err(|why| self.limit(format!("a bulk copy cannot take one of its tensors: {why}")))?;
-            let encoded = maps::encode(&self.gpu.context, map);
+    /// The tensor maps of a launch, as the hardware reads them.
+    fn maps(&self, variant: &Variant, launch: &Launch<'_>) -> Result<Vec<[u64; MAP_WORDS]>> {
+        let maps = self.kernel.maps(variant, launch).map_err(|l| self.limit(l.message))?;
+        let encoded = maps.iter().map(|map| {
             let doing = || format!("the description of a tensor of `{}` ({map:?})", self.kernel.func().name);
-            words.extend(encoded.map_err(|e| self.gpu.failed(&doing(), &e))?);
-        }
-        Ok(())
+            maps::encode(&self.gpu.context, map).map_err(|e| self.gpu.failed(&doing(), &e))
+        });
+        encoded.collect()
     }
 
     fn limit(&self, message: String) -> Error {

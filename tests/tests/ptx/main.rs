@@ -15,15 +15,15 @@ use make::{Blocks, Made, assembled, shipped};
 /// What the machine code of some kernels must have, in blocks as shipped: the name, the dtype, the target.
 const USES: &[(&str, DType, Target, &[&str])] = &[
     ("attention", DType::BF16, Target::SM_80, &["HMMA", "LDSM"]),
-    ("attention", DType::BF16, Target::SM_90A, &["HMMA", "LDSM"]),
+    ("attention", DType::BF16, Target::SM_90A, &["HGMMA", "UTMALDG"]),
     ("attention", DType::BF16, Target::SM_100A, &["HMMA", "LDSM"]),
     ("attention", DType::BF16, Target::SM_120A, &["HMMA", "LDSM"]),
     ("attention_dense", DType::BF16, Target::SM_80, &["HMMA", "LDSM"]),
-    ("attention_dense", DType::BF16, Target::SM_90A, &["HMMA", "LDSM"]),
-    ("attention_causal", DType::BF16, Target::SM_90A, &["HMMA", "LDSM"]),
-    ("attention_causal_blocks", DType::BF16, Target::SM_90A, &["HMMA", "LDSM"]),
+    ("attention_dense", DType::BF16, Target::SM_90A, &["HGMMA", "UTMALDG"]),
+    ("attention_causal", DType::BF16, Target::SM_90A, &["HGMMA", "UTMALDG"]),
+    ("attention_causal_blocks", DType::BF16, Target::SM_90A, &["HGMMA", "UTMALDG"]),
     ("matmul", DType::BF16, Target::SM_80, &["HMMA", "LDSM"]),
-    ("matmul", DType::BF16, Target::SM_90A, &["HMMA", "LDSM"]),
+    ("matmul", DType::BF16, Target::SM_90A, &["HGMMA", "UTMALDG"]),
     ("matmul", DType::F32, Target::SM_90A, &["FFMA"]),
     ("rms_norm", DType::BF16, Target::SM_90A, &["SHFL", "MUFU"]),
 ];
@@ -33,7 +33,8 @@ const SPILLING: &[(&str, DType, &[Target])] = &[
     ("attention", DType::F32, Target::TESTED),
     ("attention_dense", DType::F32, Target::TESTED),
     ("attention_documents", DType::BF16, Target::TESTED),
-    ("attention_window", DType::BF16, &[Target::SM_80, Target::SM_120A]),
+    ("attention_window", DType::BF16, &[Target::SM_80, Target::SM_90A, Target::SM_120A]),
+    ("attention_causal_blocks", DType::BF16, &[Target::SM_100A, Target::SM_120A]),
     ("matmul", DType::F32, &[Target::SM_120A]),
 ];
 

@@ -103,8 +103,7 @@ fn make((module, kernel, dtype, blocks, target): (&Module, &Signature, DType, Bl
     let bind = blocks.bind(kernel, dtype);
     let func = module.specialise(name, &bind).map_err(|_| none("these bindings are impossible".into()))?;
     let func = padded::pad(&func, Lanes::PowersOfTwo).map_err(none)?;
-    let made =
-        pantile_gpu::compile(&func, &Options { target, checks: false, tf32: false }).and_then(|made| made.best());
+    let made = pantile_gpu::compile(&func, &Options::new(target)).and_then(|made| made.best());
     let mut program = made.map_err(|limit| none(limit.message))?.program.clone();
     program.name = format!("{name}_{dtype}");
     let ptx = llvm::ptx(&program, target, &llvm::Options::default());

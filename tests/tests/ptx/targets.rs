@@ -16,7 +16,7 @@ fn there_is_code_for_every_target() {
     let func = module.specialise(&kernel.name, &bindings(kernel, DType::BF16, 40, 16)).expect("possible bindings");
     let func = padded::pad(&func, Lanes::PowersOfTwo).expect("padding");
     for target in Target::all() {
-        let made = pantile_gpu::compile(&func, &Options { target, checks: false, tf32: false });
+        let made = pantile_gpu::compile(&func, &Options::new(target));
         let program = &made.and_then(|made| made.best()).unwrap_or_else(|e| panic!("{target}: {}", e.message)).program;
         let text =
             llvm::ptx(program, target, &llvm::Options::default()).unwrap_or_else(|e| panic!("{target}: {e}")).text;

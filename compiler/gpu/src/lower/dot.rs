@@ -1,7 +1,7 @@
 //! Matrix products: on tensor cores where there is a form for the dtypes and sizes, else by multiply-adds. Which loads feed
 //! them, and when, is not decided here.
 
-use pantile_ir::{DimId, Func, Inst};
+use pantile_ir::{DimId, Func, Inst, Op, Region};
 
 use super::form::{Form, Roles};
 use super::infer::{Warps, blocked};
@@ -9,7 +9,58 @@ use super::operand::Side;
 use super::{Lower, Spread, multiply_add};
 use crate::Limit;
 use crate::kernel::Options;
-use crate::simt::{Op, Value as Reg};
+use crate::simt::{Mma, Op as SimtOp, Value as Reg};
+
+/// What computes a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unit {
+    /// `wgmma`, of four warps.
+    Warpgroup,
+    /// `mma.sync`, of one.
+    Warp,
+    /// Each thread by itself.
+    Thread,
+}
+
+impl Unit {
+    /// Of a product.
+    pub fn of(func: &Func, options: &Options, warps: Warps, inst: &Inst, over: &[DimId]) -> Self {
+        let Some(form) = Form::of(func, options, inst, over) else { return Self::Thread };
+        let has = options.target.has_wgmma() && matches!(form.family.mma, Mma::F16 | Mma::BF16);
+        // Four warps have 64 rows together.
+        if has && form.m.len() >= 6 && warps.bits >= 2 { Self::Warpgroup } else { Self::Warp }
+    }
+}
+
+/// The bits of rows of the product of warpgroups that has least of them.
+pub(crate) fn rows(func: &Func, options: &Options) -> Option<u32> {
+    fn walk<'f>(region: &'f Region, found: &mut impl FnMut(&'f Inst)) {
+        for inst in &region.insts {
+            found(inst);
+            inst.regions.iter().for_each(|r| walk(r, found));
+        }
+    }
+    let mut least: Option<u32> = None;
+    walk(&func.body, &mut |inst| {
+        if let Op::Dot(over) = &inst.op
+            && Unit::of(func, options, Warps { bits: 2 }, inst, over) == Unit::Warpgroup
+            && let Some(form) = Form::of(func, options, inst, over)
+        {
+            let rows = form.m.len() as u32;
+            least = Some(least.map_or(rows, |l| l.min(rows)));
+        }
+    });
+    least
+}
+
+/// What computes an instruction, if it is a product.
+#[allow(clippy::wildcard_enum_match_arm, reason = "only dots are products")]
+pub(crate) fn unit(func: &Func, options: &Options, warps: Warps, inst: &Inst) -> Option<Unit> {
+    match &inst.op {
+        Op::Dot(over) => Some(Unit::of(func, options, warps, inst, over)),
+        _ => None,
+    }
+}
 
 /// How a product's result is spread.
 pub(crate) fn spread(func: &Func, options: &Options, warps: Warps, inst: &Inst, over: &[DimId]) -> Spread {
@@ -23,6 +74,9 @@ impl<'f> Lower<'f> {
     /// A product; the result is a scalar if nothing is left.
     pub(crate) fn dot(&mut self, inst: &'f Inst, over: &[DimId]) -> Result<(), Limit> {
         if let Some(form) = Form::of(self.func, self.options, inst, over) {
+            if Unit::of(self.func, self.options, self.warps, inst, over) == Unit::Warpgroup {
+                return self.warpgroup_product(inst, &form);
+            }
             return self.tensor_core(inst, &form);
         }
         let roles = Roles::of(self.func, inst, over);
@@ -58,7 +112,7 @@ impl<'f> Lower<'f> {
                 for (column, b) in b.iter().enumerate() {
                     let sums = &mut sums[4 * (row * columns + column)..][..4];
                     let args: Vec<Reg> = a.iter().chain(b).chain(sums.iter()).copied().collect();
-                    let next = self.b.emit(Op::Mma(form.family.mma), &args, &[sum; 4]);
+                    let next = self.b.emit(SimtOp::Mma(form.family.mma), &args, &[sum; 4]);
                     sums.copy_from_slice(&next);
                 }
             }

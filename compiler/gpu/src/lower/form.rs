@@ -114,6 +114,16 @@ impl Form {
         }
     }
 
+    /// The small float that operands are packed as; none for what is no small float.
+    pub fn small(&self) -> Option<Small> {
+        match self.family.mma {
+            Mma::F16 => Some(Small::F16),
+            Mma::BF16 => Some(Small::BF16),
+            Mma::F8(left, _) => Some(left),
+            Mma::TF32 | Mma::I8(..) => None,
+        }
+    }
+
     /// Instructions along k.
     pub fn steps(&self) -> usize {
         1 << (self.k.len() - self.family.depth_bits())

@@ -33,11 +33,16 @@ const ELEMENTS: i64 = 32;
 
 impl Warps {
     /// Enough for the largest tile, 8 at most.
-    pub fn of(func: &Func) -> Self {
+    pub fn of(func: &Func, options: &Options) -> Self {
         let bits = |ty: &pantile_ir::Type| ty.dims().iter().map(|d| lane_bits(func, *d)).sum::<u32>();
         let largest = 1i64 << func.types.iter().map(bits).max().unwrap_or(0).min(62);
         let bits = (largest / (32 * ELEMENTS)).max(1).ilog2().min(3);
-        Self { bits }
+        // Warps of a warpgroup's product have 16 rows each: more warps than rows would share columns out, and rows of the
+        // result would no longer be the rows of an operand.
+        match dot::rows(func, options) {
+            Some(rows) if bits >= 2 => Self { bits: bits.min(rows - 4) },
+            Some(_) | None => Self { bits },
+        }
     }
 
     /// Threads of a block.

@@ -21,16 +21,23 @@ mod multiply_add;
 mod operand;
 mod reduce;
 mod regions;
+mod rings;
+mod rotated;
 mod rows;
 mod scan;
 mod sort;
 mod spread;
 mod staged;
 mod tiles;
+mod wgmma;
 mod words;
 
+pub(crate) use dot::Unit;
 pub use facts::Facts;
+pub(crate) use form::Form;
+pub(crate) use infer::{Kind, Spreads, Warps};
 pub use spread::{Bit, LANE_BITS, Spread};
+pub(crate) use staged::Staged;
 pub use words::Words;
 
 use std::collections::HashMap;
@@ -41,9 +48,11 @@ use pantile_ir::{DType, DimId, Func, Inst, Type, Value};
 use crate::Limit;
 use crate::element;
 use crate::kernel::Options;
+use crate::schedule::Schedule;
 use crate::simt::{Builder, Program, Special, Ty, Value as Reg};
 use blocks::Block;
-use infer::{Spreads, Warps};
+use rings::{RingState, Role, View};
+use wgmma::{AddedTo, Pending};
 
 /// A tile in registers.
 #[derive(Clone, Debug)]
@@ -61,6 +70,8 @@ pub(crate) struct Scope {
     scalars: HashMap<Value, Reg>,
     /// Tiles by value: as they came, and as they were converted.
     tiles: HashMap<Value, Vec<Held>>,
+    /// Tiles in stages of rings.
+    views: HashMap<Value, View>,
     /// The current block of each dim.
     blocks: HashMap<DimId, Block>,
 }
@@ -89,34 +100,76 @@ pub(crate) struct Lower<'f> {
     pub(crate) shared_in_use: bool,
     pub(crate) stored: bool,
     pub(crate) sites: Vec<(String, Span)>,
+    pub(crate) schedule: Schedule,
+    /// Who runs what is being emitted, and where the rings stand for them.
+    pub(crate) role: Role,
+    pub(crate) rings: Vec<RingState>,
+    /// Products that are added to something.
+    pub(crate) added: HashMap<Value, AddedTo>,
+    /// Products under way, oldest first; and those that are done and that nobody has taken.
+    pub(crate) pending: Vec<Pending>,
+    pub(crate) settled: HashMap<Value, (Spread, Vec<Reg>)>,
 }
 
-/// The program of each thread, and what its faults mean.
-pub(crate) fn lower(
-    func: &Func,
-    words: &Words,
-    facts: &Facts,
-    options: &Options,
-) -> Result<(Program, Vec<(String, Span)>), Limit> {
-    let warps = Warps::of(func);
+/// What lowering makes of a function.
+pub(crate) struct Lowered {
+    /// What each thread does.
+    pub program: Program,
+    /// What its faults mean.
+    pub sites: Vec<(String, Span)>,
+    /// How its work is laid out.
+    pub schedule: Schedule,
+}
+
+/// The program of each thread.
+pub(crate) fn lower(func: &Func, words: &Words, facts: &Facts, options: &Options) -> Result<Lowered, Limit> {
+    let mut options = *options;
+    let most = options.target.shared_bytes();
+    let made = loop {
+        let made = once(func, words, facts, &options)?;
+        let over = (made.program.shared as usize).saturating_sub(most);
+        // Fewer stages leave more room for the rest, which is known once the code is made.
+        if over == 0 || !made.schedule.specialised() {
+            break made;
+        }
+        let scratch = made.program.shared - made.schedule.shared() + 1024;
+        options.choices.specialise &= scratch > options.choices.scratch;
+        options.choices.scratch = scratch;
+    };
+    let shared = made.program.shared;
+    if shared as usize > most {
+        let message = format!(
+            "its blocks need {} KiB of shared memory where {} has {} KiB a block; {}",
+            shared.div_ceil(1024),
+            options.target,
+            most / 1024,
+            limits::way_out(func, Warps::of(func, &options))
+        );
+        return Err(Limit::new(message));
+    }
+    Ok(made)
+}
+
+fn once(func: &Func, words: &Words, facts: &Facts, options: &Options) -> Result<Lowered, Limit> {
+    let warps = Warps::of(func, options);
     limits::tiles(func, warps)?;
     let spreads = infer::spreads(func, facts, options, warps);
-    let mut b = Builder::new(entry_name(&func.name), warps.threads());
+    let schedule = Schedule::new(func, facts, options, warps, &spreads);
+    let added = wgmma::added(func, |inst| dot::unit(func, options, warps, inst) == Some(Unit::Warpgroup));
+    let mut b = Builder::new(entry_name(&func.name), schedule.threads());
     let thread = b.special(Special::Thread);
     let lane = b.and_const(thread, 31);
     let warp = b.shr_const(thread, 5);
-    let defs = definitions(func);
-    let scope = Scope::default();
     let mut lower = Lower {
         func,
         words,
         facts,
         options,
         b,
-        scope,
+        scope: Scope::default(),
         spreads,
         warps,
-        defs,
+        defs: definitions(func),
         lane,
         warp,
         shared: 0,
@@ -124,23 +177,18 @@ pub(crate) fn lower(
         shared_in_use: false,
         stored: false,
         sites: Vec::new(),
+        schedule,
+        role: Role::All,
+        rings: Vec::new(),
+        added,
+        pending: Vec::new(),
+        settled: HashMap::new(),
     };
-    lower.kernel()?;
-    let Lower { mut b, shared, sites, .. } = lower;
+    lower.roles()?;
+    let Lower { mut b, shared, sites, schedule, .. } = lower;
     let program = b.program();
     (program.words, program.shared, program.fault_word) = (words.len(), shared, 0);
-    let most = options.target.shared_bytes();
-    if shared as usize > most {
-        let message = format!(
-            "its blocks need {} KiB of shared memory where {} has {} KiB a block; {}",
-            shared.div_ceil(1024),
-            options.target,
-            most / 1024,
-            limits::way_out(func, warps)
-        );
-        return Err(Limit::new(message));
-    }
-    Ok((b.finish(), sites))
+    Ok(Lowered { program: b.finish(), sites, schedule })
 }
 
 /// A name that PTX takes.
@@ -233,6 +281,7 @@ impl<'f> Lower<'f> {
 
     /// Room in shared memory for one use, which all threads have left by then; where it starts.
     pub(crate) fn scratch(&mut self, bytes: u32) -> u32 {
+        self.settle_all();
         if self.shared_in_use {
             self.meet();
         }
@@ -245,11 +294,6 @@ impl<'f> Lower<'f> {
     pub(crate) fn meet(&mut self) {
         self.wait_for_all();
         self.stored = false;
-    }
-
-    /// All threads that run this code come here before any goes on.
-    pub(crate) fn wait_for_all(&mut self) {
-        self.b.barrier();
     }
 }
 

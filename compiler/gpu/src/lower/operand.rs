@@ -89,8 +89,9 @@ impl<'f> Lower<'f> {
         <[Fragments; 2]>::try_from(made).map_err(|_| self.bug("a product without two operands"))
     }
 
-    /// Whether a tile is had in a spread without moving it between threads.
-    fn is_at_hand(&self, value: Value, spread: &Spread) -> bool {
+    /// Whether a tile is had in a spread without moving it between threads; it is waited for.
+    pub(crate) fn is_at_hand(&mut self, value: Value, spread: &Spread) -> bool {
+        self.settle(value);
         let held = self.scope.tiles.get(&value).is_some_and(|all| all.iter().any(|h| h.spread.holds_same(spread)));
         held || self.spreads[value.index()] == Kind::Free
     }

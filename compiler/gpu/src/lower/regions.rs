@@ -4,9 +4,11 @@
 use pantile_ir::{GridAxis, Inst, Loop, Op, Over, ParamId, ParamKind, Region, Type, Value};
 
 use super::infer::Kind;
+use super::rings::Role;
 use super::{Lower, Spread};
 use crate::Limit;
 use crate::element;
+use crate::schedule::{RingId, place};
 use crate::simt::{Binary, Compare, Convert, Space, Special, Ty, Value as Reg};
 
 impl<'f> Lower<'f> {
@@ -56,17 +58,42 @@ impl<'f> Lower<'f> {
     }
 
     fn region(&mut self, region: &'f Region) -> Result<(), Limit> {
-        region.insts.iter().try_for_each(|inst| {
-            self.inst(inst)?;
-            super::limits::length(self.func, self.warps, self.b.instructions(), inst.span)
-        })
+        let insts: Vec<&Inst> = region.insts.iter().collect();
+        let last = self.last_uses(&insts);
+        insts.iter().zip(last).try_for_each(|(inst, last)| self.step(inst, &last))
+    }
+
+    /// For each instruction the tiles in stages that nobody reads behind it.
+    pub(crate) fn last_uses(&self, insts: &[&'f Inst]) -> Vec<Vec<Value>> {
+        let mut last = vec![Vec::new(); insts.len()];
+        for (made, inst) in insts.iter().enumerate() {
+            if let Some(view) = inst.results.first().filter(|r| self.schedule.fills.contains_key(r)) {
+                last[insts.iter().rposition(|i| mentions(i, *view)).unwrap_or(made)].push(*view);
+            }
+        }
+        last
+    }
+
+    /// One instruction, if this role runs it; then the stages are given back that nobody reads behind it.
+    pub(crate) fn step(&mut self, inst: &'f Inst, last: &[Value]) -> Result<(), Limit> {
+        if self.role == Role::Producer && !self.schedule.slice.contains(&place(inst)) {
+            return Ok(());
+        }
+        self.inst(inst)?;
+        if self.role == Role::Consumer {
+            last.iter().for_each(|view| self.release_behind(*view));
+        }
+        super::limits::length(self.func, self.warps, self.b.instructions(), inst.span)
     }
 
     fn inst(&mut self, inst: &'f Inst) -> Result<(), Limit> {
         match &inst.op {
             Op::For(it) => self.repeat(inst, it),
             Op::If => self.branch(inst),
-            Op::Load(param, index) => self.load(inst, *param, index),
+            Op::Load(param, index) => match inst.results.first().and_then(|r| self.schedule.fills.get(r)).cloned() {
+                Some(fill) if self.role != Role::All => self.ring_load(inst, &fill),
+                Some(_) | None => self.load(inst, *param, index),
+            },
             Op::Store { .. } => self.store(inst),
             Op::Reduce(op, over) => self.reduce(inst, *op, over),
             Op::Dot(over) => self.dot(inst, over),
@@ -134,7 +161,7 @@ impl<'f> Lower<'f> {
     }
 
     /// What a region carries in or out: scalars, and tiles in the spreads of these values.
-    fn flatten(&mut self, values: &[Value], as_held: &[Value]) -> Result<Vec<Reg>, Limit> {
+    pub(crate) fn flatten(&mut self, values: &[Value], as_held: &[Value]) -> Result<Vec<Reg>, Limit> {
         let mut all = Vec::new();
         for (value, like) in values.iter().zip(as_held) {
             if self.is_scalar(*value) {
@@ -154,8 +181,8 @@ impl<'f> Lower<'f> {
         }
     }
 
-    /// The values that flattened registers are.
-    fn unflatten(&mut self, values: &[Value], mut registers: &[Reg]) -> Result<(), Limit> {
+    /// The values that flattened registers are; how many registers are left.
+    pub(crate) fn unflatten(&mut self, values: &[Value], mut registers: &[Reg]) -> Result<usize, Limit> {
         for value in values {
             if self.is_scalar(*value) {
                 self.scope.scalars.insert(*value, registers[0]);
@@ -168,116 +195,193 @@ impl<'f> Lower<'f> {
                 registers = rest;
             }
         }
-        Ok(())
+        Ok(registers.len())
     }
 
     fn branch(&mut self, inst: &'f Inst) -> Result<(), Limit> {
+        self.settle_all();
         let condition = self.scalar(inst.args[0])?;
         let [then, other] = &inst.regions[..] else { return Err(self.bug("a branch without two arms")) };
+        let results = self.of_role(&inst.results);
+        let rings = self.rings_within(inst);
+        let before = self.rings.clone();
         let scope = self.scope.clone();
         let in_use = self.shared_in_use;
         let mut arms = Vec::new();
         for arm in [then, other] {
             self.b.open(Vec::new());
             self.region(arm)?;
-            let yields = self.flatten(&arm.yields, &inst.results)?;
+            let yielded: Vec<Value> = results.iter().map(|(n, _)| arm.yields[*n]).collect();
+            let mut yields = self.flatten(&yielded, &values(&results))?;
+            self.settle_all();
+            yields.extend(self.ring_registers(&rings));
             arms.push(self.b.close(yields));
             self.scope = scope.clone();
+            self.rings.clone_from(&before);
             self.shared_in_use |= in_use;
         }
         let other = arms.pop().unwrap_or_default();
         let then = arms.pop().unwrap_or_default();
-        let results = self.b.choose(condition, then, other);
-        self.unflatten(&inst.results, &results)
+        let made = self.b.choose(condition, then, other);
+        let rest = self.unflatten(&values(&results), &made)?;
+        self.set_rings(&rings, &made[made.len() - rest..]);
+        Ok(())
+    }
+
+    /// Of the results of a loop or branch, or what it carries, those that this role needs, with their numbers.
+    fn of_role(&self, all: &[Value]) -> Vec<(usize, Value)> {
+        let mine = |v: &Value| self.role != Role::Producer || self.is_scalar(*v) && self.schedule.known.contains(v);
+        all.iter().copied().enumerate().filter(|(_, v)| mine(v)).collect()
     }
 
     fn repeat(&mut self, inst: &'f Inst, it: &'f Loop) -> Result<(), Limit> {
+        self.settle_all();
         let Some(args) = inst.loop_args(self.func) else { return Err(self.bug("a loop without operands")) };
         let body = inst.body();
         let carried = &body.args[usize::from(it.over == Over::Range)..];
-        let inits = self.flatten(args.inits, carried)?;
-        let (lo, hi) = self.trips(it, &args)?;
-        let row = match it.list {
-            Some(mask) => Some(self.mask_list(mask, args.row, (lo, hi), inst)?),
-            None => None,
+        let mine = self.of_role(carried);
+        let turn = Turn {
+            inst,
+            it,
+            carried: values(&mine),
+            inits: mine.iter().map(|(n, _)| args.inits[*n]).collect(),
+            yields: mine.iter().map(|(n, _)| body.yields[*n]).collect(),
+            results: mine.iter().map(|(n, _)| inst.results[*n]).collect(),
+            late: Vec::new(),
+            rings: self.rings_within(inst),
         };
-        let counter = match row {
-            Some(_) => self.b.i32(0),
-            None => lo,
-        };
-        let end = row.map_or(hi, |row| row.count);
-        let ty = self.b.ty(counter);
-        let all: Vec<Reg> = [counter].into_iter().chain(inits).collect();
+        let rounds = self.rounds(inst, it, &args)?;
+        match self.schedule.rotations.get(&place(inst)).cloned() {
+            Some(rotation) if self.role != Role::Producer => {
+                let late = mine.iter().map(|(n, _)| rotation.carried_late[*n]).collect();
+                self.rotated(&Turn { late, ..turn }, &rounds, &rotation)
+            }
+            Some(_) | None => self.plain_loop(&turn, &rounds),
+        }
+    }
+
+    fn plain_loop(&mut self, turn: &Turn<'f>, rounds: &Rounds) -> Result<(), Limit> {
+        let inits = self.flatten(&turn.inits, &turn.carried)?;
+        let states = self.ring_registers(&turn.rings);
+        let all: Vec<Reg> = [rounds.first].into_iter().chain(inits).chain(states).collect();
         let types: Vec<Ty> = all.iter().map(|r| self.b.ty(*r)).collect();
         let test = self.b.open_with(&types);
-        let goes_on = self.b.compare(Compare::Lt, test[0], end);
+        let goes_on = self.b.compare(Compare::Lt, test[0], rounds.end);
         let test = self.b.close(vec![goes_on]);
         let scope = self.scope.clone();
         let at = self.b.open_with(&types);
         // What the round before left in shared memory may still be read, and what it stored not be seen.
         (self.shared_in_use, self.stored) = (true, true);
-        let index = match row {
-            Some(row) => {
-                let place = self.address(row.list, at[0], 4);
-                self.b.load(row.space, 32, 1, place, None)[0]
-            }
-            None => at[0],
-        };
-        let keeps = self.round(inst, it, index, row.is_some().then_some((lo, hi)), &at[1..], carried)?;
-        let one = self.b.constant(ty, 1);
+        let index = self.number_of(rounds, at[0]);
+        let yields = self.round(turn, index, &at[1..])?;
+        let one = self.b.constant(types[0], 1);
         let next = self.b.add(at[0], one);
-        let yields: Vec<Reg> = [next].into_iter().chain(keeps).collect();
+        let yields: Vec<Reg> = [next].into_iter().chain(yields).collect();
         let body = self.b.close(yields);
         self.scope = scope;
-        let results = self.b.looped(all, test, body);
-        self.unflatten(&inst.results, &results[1..])
+        let made = self.b.looped(all, test, body);
+        let rest = self.unflatten(&turn.results, &made[1..])?;
+        self.set_rings(&turn.rings, &made[made.len() - rest..]);
+        Ok(())
     }
 
-    /// One round: the body, if bounds and guard let it.
-    fn round(
-        &mut self,
-        inst: &'f Inst,
-        it: &'f Loop,
-        index: Reg,
-        bounds: Option<(Reg, Reg)>,
-        carried_in: &[Reg],
-        carried: &'f [Value],
-    ) -> Result<Vec<Reg>, Limit> {
-        match it.over {
+    /// The block, or the number of a range, of a round.
+    pub(crate) fn number_of(&mut self, rounds: &Rounds, at: Reg) -> Reg {
+        match rounds.list {
+            Some((list, space)) => {
+                let at = self.address(list, at, 4);
+                self.b.load(space, 32, 1, at, None)[0]
+            }
+            None => at,
+        }
+    }
+
+    /// Makes a number the current one of a loop.
+    pub(crate) fn enter(&mut self, turn: &Turn<'f>, index: Reg) {
+        match turn.it.over {
             Over::Walk(dim) => self.bind(dim, index),
             Over::Range => {
-                for region in &inst.regions {
+                for region in &turn.inst.regions {
                     self.scope.scalars.insert(region.args[0], index);
                 }
             }
         }
-        let mut goes = self.b.bool(true);
-        if let Some((lo, hi)) = bounds.filter(|_| it.bounds) {
-            let (low, high) = (self.b.compare(Compare::Ge, index, lo), self.b.compare(Compare::Lt, index, hi));
-            goes = self.b.and(low, high);
+    }
+
+    /// One round: the body, if the guard lets it; what is carried on, and where the rings stand.
+    fn round(&mut self, turn: &Turn<'f>, index: Reg, carried_in: &[Reg]) -> Result<Vec<Reg>, Limit> {
+        self.enter(turn, index);
+        if !turn.it.guard {
+            return self.body(turn, carried_in);
         }
-        if it.guard {
-            let guard = &inst.regions[0];
-            self.region(guard)?;
-            let keeps = self.scalar(guard.yields[0])?;
-            goes = self.b.and(goes, keeps);
-        }
-        let body = inst.body();
-        if self.b.known(goes) == Some(1) {
-            self.unflatten(carried, carried_in)?;
-            self.region(body)?;
-            return self.flatten(&body.yields, carried);
-        }
+        let guard = &turn.inst.regions[0];
+        self.region(guard)?;
+        let goes = self.scalar(guard.yields[0])?;
         let scope = self.scope.clone();
         self.b.open(Vec::new());
-        self.unflatten(carried, carried_in)?;
-        self.region(body)?;
-        let yields = self.flatten(&body.yields, carried)?;
+        let yields = self.body(turn, carried_in)?;
         let then = self.b.close(yields);
         self.scope = scope;
         self.b.open(Vec::new());
         let other = self.b.close(carried_in.to_vec());
         Ok(self.b.choose(goes, then, other))
+    }
+
+    fn body(&mut self, turn: &Turn<'f>, carried_in: &[Reg]) -> Result<Vec<Reg>, Limit> {
+        let rest = self.unflatten(&turn.carried, carried_in)?;
+        self.set_rings(&turn.rings, &carried_in[carried_in.len() - rest..]);
+        self.region(turn.inst.body())?;
+        let mut yields = self.flatten(&turn.yields, &turn.carried)?;
+        self.settle_all();
+        yields.extend(self.ring_registers(&turn.rings));
+        Ok(yields)
+    }
+
+    /// The rounds of a loop: bounds of a list are where it goes beyond them.
+    fn rounds(&mut self, inst: &Inst, it: &Loop, args: &pantile_ir::LoopArgs<'_>) -> Result<Rounds, Limit> {
+        let (lo, hi) = self.trips(it, args)?;
+        let Some(mask) = it.list else { return Ok(Rounds { first: lo, end: hi, list: None }) };
+        let MaskList { count, list, space } = self.mask_list(mask, args.row, (lo, hi), inst)?;
+        let zero = self.b.i32(0);
+        if !it.bounds {
+            return Ok(Rounds { first: zero, end: count, list: Some((list, space)) });
+        }
+        let most = match it.over {
+            Over::Walk(dim) => self.block_count(dim),
+            Over::Range => hi,
+        };
+        let begins = self.b.compare(Compare::Le, lo, zero);
+        let first = self.search((list, space), count, lo, (begins, zero));
+        let ends = self.b.compare(Compare::Ge, hi, most);
+        let end = self.search((list, space), count, hi, (ends, count));
+        Ok(Rounds { first, end, list: Some((list, space)) })
+    }
+
+    /// How many numbers of an ascending list are below a bound; known without looking where a predicate holds.
+    fn search(&mut self, (list, space): (Reg, Space), count: Reg, bound: Reg, (known, result): (Reg, Reg)) -> Reg {
+        if self.b.known(known) == Some(1) {
+            return result;
+        }
+        self.b.open(Vec::new());
+        let then = self.b.close(vec![result]);
+        self.b.open(Vec::new());
+        let zero = self.b.i32(0);
+        let types = [Ty::I32; 2];
+        let test = self.b.open_with(&types);
+        let more = self.b.compare(Compare::Lt, test[0], test[1]);
+        let test = self.b.close(vec![more]);
+        let at = self.b.open_with(&types);
+        let sum = self.b.add(at[0], at[1]);
+        let middle = self.b.shr_const(sum, 1);
+        let address = self.address(list, middle, 4);
+        let number = self.b.load(space, 32, 1, address, None)[0];
+        let below = self.b.compare(Compare::Lt, number, bound);
+        let next = self.b.add_const(middle, 1);
+        let (low, high) = (self.b.select(below, next, at[0]), self.b.select(below, at[1], middle));
+        let body = self.b.close(vec![low, high]);
+        let found = self.b.looped(vec![zero, count], test, body)[0];
+        let other = self.b.close(vec![found]);
+        self.b.choose(known, then, other)[0]
     }
 
     /// The first number and the one behind the last: I64 of ranges, I32 of blocks.
@@ -384,7 +488,40 @@ impl<'f> Lower<'f> {
     }
 }
 
-/// The kept blocks of a mask's row: how many (I32), the address of their numbers, and the memory they lie in.
+/// A loop, as a role runs it.
+pub(crate) struct Turn<'f> {
+    pub inst: &'f Inst,
+    pub it: &'f Loop,
+    /// What is carried; at first, at the end of a round, and behind the loop.
+    pub carried: Vec<Value>,
+    pub inits: Vec<Value>,
+    pub yields: Vec<Value>,
+    pub results: Vec<Value>,
+    /// Of a rotated loop: whether the second part of the body makes it.
+    pub late: Vec<bool>,
+    /// Rings that it moves on.
+    pub rings: Vec<RingId>,
+}
+
+/// The rounds of a loop: from one number up to another, places of a list if there is one.
+pub(crate) struct Rounds {
+    pub first: Reg,
+    pub end: Reg,
+    /// Its address, and the memory it is in.
+    pub list: Option<(Reg, Space)>,
+}
+
+fn values(numbered: &[(usize, Value)]) -> Vec<Value> {
+    numbered.iter().map(|(_, v)| *v).collect()
+}
+
+/// Whether an instruction, or what is in it, reads a value.
+fn mentions(inst: &Inst, value: Value) -> bool {
+    let inside = |r: &Region| r.yields.contains(&value) || r.insts.iter().any(|i| mentions(i, value));
+    inst.args.contains(&value) || inst.regions.iter().any(inside)
+}
+
+/// The kept blocks of a mask's row: how many (I32), and the address of their numbers.
 #[derive(Clone, Copy)]
 struct MaskList {
     count: Reg,

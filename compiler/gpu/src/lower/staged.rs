@@ -4,6 +4,7 @@
 use pantile_ir::DimId;
 
 use super::{Bit, Held, Lower, Spread};
+use crate::Swizzle;
 use crate::simt::{Binary, Compare, Convert, Space, Ty, Value as Reg};
 
 /// Bits of an offset within the 16 bytes that are read at once, which no swizzle takes apart.
@@ -18,6 +19,10 @@ pub(crate) struct Staged {
     pub element: u32,
     /// Of all.
     pub bytes: u32,
+    /// Bytes of the fastest dim that lie together.
+    pub row: u32,
+    /// How 16-byte units trade places, of tiles made of boxes.
+    pub swizzle: Swizzle,
 }
 
 impl Staged {
@@ -29,7 +34,7 @@ impl Staged {
             (bit, next >> 1)
         };
         let bits = bits.into_iter().flatten().map(&mut place).collect();
-        Self { bits, element, bytes: next }
+        Self { bits, element, bytes: next, row: element, swizzle: Swizzle::None }
     }
 
     /// Rows of `fast` bits behind each other, in which chunks of 16 bytes trade places from row to row, so that a column of
@@ -55,6 +60,25 @@ impl Staged {
         made
     }
 
+    /// As bulk tensor copies bring a tile, and warpgroup products read it: boxes of rows of 128 bytes at most of the fastest
+    /// dim, one box behind the other. None where a row has less than 16 bytes.
+    pub fn boxes(fast: &[Bit], slow: &[Bit], element: u32) -> Option<Self> {
+        let inside = fast.len().min(7 - element.trailing_zeros() as usize);
+        let row = element << inside;
+        let swizzle = match row {
+            128.. => Swizzle::Bytes128,
+            64 => Swizzle::Bytes64,
+            32 => Swizzle::Bytes32,
+            16 => Swizzle::None,
+            _ => return None,
+        };
+        let (rows, more) = fast.split_at(inside);
+        let mut made = Self::plain(rows.iter().chain(slow).chain(more).copied(), element);
+        made.bits.iter_mut().for_each(|(_, offset)| *offset = swizzle.apply(*offset));
+        Some(Self { row, swizzle, ..made })
+    }
+
+    /// The offset that a bit of a position stands for; 0 of bits that the tile does not have.
     pub fn bit(&self, bit: (DimId, u32)) -> u32 {
         self.bits.iter().find(|(b, _)| *b == bit).map_or(0, |(_, offset)| *offset)
     }

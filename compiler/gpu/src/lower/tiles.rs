@@ -39,6 +39,7 @@ impl<'f> Lower<'f> {
 
     /// A tile in a spread of its own dims.
     fn exactly(&mut self, value: Value, spread: &Spread) -> Result<Vec<Reg>, Limit> {
+        self.settle(value);
         let held = self.scope.tiles.get(&value);
         if let Some(same) = held.and_then(|all| all.iter().find(|h| h.spread == *spread)) {
             return Ok(same.registers.clone());
@@ -49,6 +50,11 @@ impl<'f> Lower<'f> {
             return Ok(registers);
         }
         let all = held.cloned().unwrap_or_default();
+        if let Some(view) = self.scope.views.get(&value).copied().filter(|_| all.is_empty()) {
+            let registers = self.read_view(value, view, spread);
+            self.hold(value, spread.clone(), registers.clone());
+            return Ok(registers);
+        }
         if all.is_empty() {
             return Err(self.bug(format!("`%{}` is not there", value.0)));
         }
@@ -138,6 +144,10 @@ impl<'f> Lower<'f> {
     /// Makes and keeps what an element-wise instruction gives, unless it is made where it is needed.
     pub(crate) fn tile_step(&mut self, inst: &'f Inst) -> Result<(), Limit> {
         let result = inst.results[0];
+        // The sum of a product under way, which began with the other operand.
+        if self.pending.iter().any(|p| p.value == result) || self.settled.contains_key(&result) {
+            return Ok(());
+        }
         let Some(spread) = self.spread_of(result).cloned() else { return Ok(()) };
         let registers = self.element_wise(inst, &spread)?;
         self.hold(result, spread, registers);

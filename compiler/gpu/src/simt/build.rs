@@ -18,14 +18,22 @@ pub struct Builder {
     constants: Vec<Option<u64>>,
     /// F32s that are others, rounded to a small float.
     rounded: HashMap<Value, (Small, Value)>,
+    /// Pairs of F32s (high, low) that were read from one word of two small floats.
+    halves: HashMap<(Value, Value), (Small, Value)>,
 }
 
 impl Builder {
     /// A program of this name for blocks of so many threads.
     pub fn new(name: impl Into<String>, threads: u32) -> Self {
         let program = Program { name: name.into(), threads, ..Program::default() };
-        let open = vec![Region::default()];
-        Self { program, open, instructions: 0, constants: Vec::new(), rounded: HashMap::new() }
+        Self {
+            program,
+            open: vec![Region::default()],
+            instructions: 0,
+            constants: Vec::new(),
+            rounded: HashMap::new(),
+            halves: HashMap::new(),
+        }
     }
 
     /// The finished program.
@@ -242,7 +250,15 @@ impl Builder {
 
     /// Two F32s as small floats in one I32; see [`Op::Narrow`].
     pub fn narrow(&mut self, small: Small, high: Value, low: Value) -> Value {
-        self.one(Op::Narrow(small), &[high, low], Ty::I32)
+        match self.halves.get(&(high, low)) {
+            Some((same, word)) if *same == small => *word,
+            Some(_) | None => self.one(Op::Narrow(small), &[high, low], Ty::I32),
+        }
+    }
+
+    /// Remembers that two F32s are the halves of a word, which packing them gives again.
+    pub(crate) fn note_halves(&mut self, pair: (Value, Value), small: Small, word: Value) {
+        self.halves.insert(pair, (small, word));
     }
 
     /// Remembers that `y` is `x` rounded to a small float, so that packing `y` may take `x`.

@@ -13,11 +13,12 @@ use crate::screen;
 
 /// Prints a function with fixed tiles.
 pub(super) fn show(func: &Func, target: Target, tf32: bool, stage: Stage) -> Outcome {
-    let kernel = pantile_gpu::compile(func, &Options { target, checks: false, tf32 });
+    let kernel = pantile_gpu::compile(func, &Options { tf32, ..Options::new(target) });
     let variant = kernel.and_then(|k| k.best()).map_err(|limit| Failure::Kernel(limit.message))?;
     let program = &variant.program;
     let ptx = || llvm::ptx(program, target, &llvm::Options::default()).map_err(failed);
     let text = match stage {
+        Stage::Schedule => variant.schedule.clone(),
         Stage::Simt => program.to_string(),
         Stage::Llvm => llvm::print(program, target).map_err(|e| failed(llvm::Error::Program(e)))?,
         Stage::Ptx => ptx()?.text,

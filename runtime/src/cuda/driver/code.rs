@@ -7,24 +7,30 @@ use std::sync::Arc;
 
 use cudarc::driver::sys;
 
+use super::maps::MAP_WORDS;
 use super::{Context, Driven, DriverError, Stream, call, check};
 
 impl Stream {
-    /// Starts a kernel: its parameters lie in the words one after another, each where its alignment allows.
+    /// Starts a kernel: its parameters are the words, then the tensor maps. (Bulk copies do not find maps in parameters
+    /// that are given as one buffer.)
     ///
     /// # Safety
-    /// The function takes these words, and the addresses among them hold what it reads and writes until it is done.
-    pub(crate) unsafe fn launch(&self, function: &Function, blocks: u32, words: &[u64]) -> Driven<()> {
+    /// The function takes these words and maps, and the addresses among them hold what it reads and writes until it is done.
+    pub(crate) unsafe fn launch(
+        &self,
+        function: &Function,
+        blocks: u32,
+        words: &[u64],
+        maps: &[[u64; MAP_WORDS]],
+    ) -> Driven<()> {
         self.context.bind()?;
-        let mut bytes = size_of_val(words);
-        // The two keys are numbers disguised as pointers; see `cuda.h`: 1 the buffer, 2 its size, 0 the end.
-        let key = |n: usize| std::ptr::without_provenance_mut::<c_void>(n);
-        let mut extra = [key(1), words.as_ptr().cast_mut().cast(), key(2), (&raw mut bytes).cast::<c_void>(), key(0)];
+        let words = words.iter().map(|word| std::ptr::from_ref(word).cast_mut().cast::<c_void>());
+        let maps = maps.iter().map(|map| map.as_ptr().cast_mut().cast::<c_void>());
+        let mut parameters: Vec<*mut c_void> = words.chain(maps).collect();
         let Function { raw, threads, shared, .. } = function;
-        // SAFETY: the caller's promise; the driver copies the words during the call.
-        unsafe {
-            call!(cuLaunchKernel(*raw, blocks, 1, 1, *threads, 1, 1, *shared, self.raw, null_mut(), extra.as_mut_ptr()))
-        }
+        let (all, none) = (parameters.as_mut_ptr(), null_mut());
+        // SAFETY: the caller's promise; the driver copies the parameters during the call.
+        unsafe { call!(cuLaunchKernel(*raw, blocks, 1, 1, *threads, 1, 1, *shared, self.raw, all, none)) }
     }
 
     /// A mark behind the work so far.
