@@ -16,7 +16,7 @@ pub use bindings::{Bindings, OrderArg};
 pub use check::tune::Tune;
 pub use infer::{ArgShape, InferError, Inferred, infer};
 pub use module::{Loaded, Module};
-pub use plan::{Buffer, BufferKind, Call, Footprint, Note, Plan, PlanArg, PlanBindings, Role, Step, Traffic};
+pub use plan::{Buffer, BufferKind, Call, Footprint, Note, Plan, PlanArg, PlanBindings, Role, Step, Traffic, covers};
 pub use signature::{
     AxisInfo, ElementType, ExtentInfo, GenericInfo, GenericKind, OrderParamInfo, OrderSignature, ParamInfo, ParamType,
     Signature, Size,

@@ -95,15 +95,19 @@ impl<'a> Buffers<'a> {
         let b = &self.plan.buffers[buffer];
         let made = match (b.role, &self.own[buffer]) {
             (Role::Input(_), _) | (_, Some(_)) => return Ok(()),
-            (Role::Output(_), None) => self.output(&b.what)?,
+            (Role::Output(_), None) => self.output(&b.what, b.whole)?,
             (Role::Temp, None) => self.temporary(buffer)?,
         };
         self.own[buffer] = Some(made);
         Ok(())
     }
 
-    fn output(&mut self, what: &BufferKind) -> Result<Output> {
+    /// An output, which is zero unless all of it will be written.
+    fn output(&mut self, what: &BufferKind, whole: bool) -> Result<Output> {
         let made = match what {
+            BufferKind::Tensor { dtype, shape } if whole => {
+                Output::Tensor(Tensor::to_be_written(self.home, *dtype, &sizes(shape)?)?)
+            }
             BufferKind::Tensor { dtype, shape } => Output::Tensor(Tensor::zeros_in(self.home, *dtype, &sizes(shape)?)?),
             BufferKind::Mask { shape } => Output::Mask(Mask::empty_in(self.home, &sizes(shape)?)?),
         };
@@ -111,7 +115,7 @@ impl<'a> Buffers<'a> {
         Ok(made)
     }
 
-    /// A temporary in its places. Memory that has been used is cleared, unless all of it will be written.
+    /// A temporary in its places. Memory is clear, unless all of it will be written.
     fn temporary(&mut self, buffer: usize) -> Result<Output> {
         let b = &self.plan.buffers[buffer];
         let mut parts = b.places.iter().zip(b.what.parts());
@@ -127,11 +131,11 @@ impl<'a> Buffers<'a> {
 
     fn occupy(&mut self, place: usize, bytes: u64, whole: bool, what: &BufferKind) -> Result<Storage> {
         let size = self.plan.places[place];
+        let bools = matches!(what, BufferKind::Tensor { dtype: DType::Bool, .. });
         match std::mem::replace(&mut self.places[place], Place::Away) {
             Place::Idle(mut storage) => {
                 let small = || Error::launch(&self.plan.name, "a place is too small");
                 let used = usize::try_from(bytes).ok().filter(|n| *n <= storage.len()).ok_or_else(small)?;
-                let bools = matches!(what, BufferKind::Tensor { dtype: DType::Bool, .. });
                 if !whole || bools {
                     storage.fill(0, used)?;
                 } else if cfg!(debug_assertions) {
@@ -143,7 +147,10 @@ impl<'a> Buffers<'a> {
             Place::Untouched | Place::Away => {
                 let what = || format!("a buffer of `{}`", self.plan.name);
                 let bytes = usize::try_from(size).map_err(|_| Error::Memory { what: what(), bytes: usize::MAX })?;
-                let storage = Storage::zeroed(self.home, bytes, what)?;
+                let storage = match whole && !bools {
+                    true => Storage::to_be_written(self.home, bytes, what)?,
+                    false => Storage::zeroed(self.home, bytes, what)?,
+                };
                 self.usage.allocated(size);
                 Ok(storage)
             }

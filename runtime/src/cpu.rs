@@ -12,7 +12,7 @@ use pantile_diag::SourceMap;
 
 use crate::device::{Progress, ProgressHook};
 use crate::executable::{Executable, line};
-use crate::launch::{Call, Operand, grid_sizes, instance};
+use crate::launch::{Call, Operand, grid_sizes};
 use crate::storage::Host;
 use crate::{Device, Error, Result};
 
@@ -96,7 +96,7 @@ pub(crate) fn run(
         Some(fault) => {
             let part = &work.parts[fault.part];
             let (message, span) = kernel.fault(&part.words, fault.site - 1);
-            let instance = instance(fault.cell, &part.sizes);
+            let instance = pantile_ir::instance(fault.cell, &part.sizes);
             Err(Error::Fault { kernel: func.name.clone(), instance, message, line: line(sources, span) })
         }
     }

@@ -5,12 +5,15 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use pantile_compiler::{Bindings, ParamInfo, Signature};
-use pantile_ir::DType;
+use pantile_compiler::{ArgShape, Bindings, ParamInfo, Signature, covers};
+use pantile_ir::{DType, ParamId, Scalar};
 
+use crate::cuda::Started;
 use crate::executable::Executable;
+use crate::key::Key;
 use crate::launch::{Call, Out, Output, bind_outputs, check, extents_of, fits, operands, verify, writes_nothing};
 use crate::module::Loaded;
+use crate::recent::Recent;
 use crate::{Arg, Args, Device, Error, Mask, Result, Tensor};
 
 /// A constant of a kernel or pipeline, to be fixed by the caller.
@@ -73,19 +76,58 @@ impl Kernel {
 
     /// The kernel on a device. It compiles at the first call of each kind; keep the result, it remembers.
     pub fn on(&self, device: &Device) -> KernelOn {
-        KernelOn { kernel: self.clone(), device: device.clone(), known: Arc::default() }
+        let calls = Arc::new(Mutex::new(Recent::new(CALLS)));
+        KernelOn { kernel: self.clone(), device: device.clone(), known: Arc::default(), calls }
     }
 }
 
 /// The dtypes and constants of a specialisation; known extents are compared with the function itself.
-type Key = (BTreeMap<String, DType>, BTreeMap<String, i64>);
+type Special = (BTreeMap<String, DType>, BTreeMap<String, i64>);
+
+/// Kinds of calls that a kernel on a device remembers; past that it forgets the one that was not used longest.
+const CALLS: usize = 64;
 
 /// A kernel on a device.
 #[derive(Clone)]
 pub struct KernelOn {
     kernel: Kernel,
     device: Device,
-    known: Arc<Mutex<HashMap<Key, Vec<Arc<Executable>>>>>,
+    known: Arc<Mutex<HashMap<Special, Vec<Arc<Executable>>>>>,
+    calls: Arc<Mutex<Recent<Key, Arc<Fitted>>>>,
+}
+
+/// What follows from the kinds of arguments.
+struct Fitted {
+    executable: Arc<Executable>,
+    extents: Vec<i64>,
+    /// The scalar arguments, one a parameter, in the parameter's dtype.
+    scalars: Vec<Option<(DType, Scalar)>>,
+    /// The outputs' shapes where the caller gives none, and whether a launch writes all of each.
+    outs: Vec<(ArgShape, bool)>,
+}
+
+/// A launch that the device may still be at. What it writes may be used at once: later work on the device comes later, and
+/// reading waits.
+#[must_use = "whether it stopped is known when it is finished"]
+pub struct Running {
+    started: Option<Started>,
+    loaded: Arc<Loaded>,
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("on_device", &self.started.is_some()).finish_non_exhaustive()
+    }
+}
+
+impl Running {
+    /// Waits for it. Dropping waits too, and says nothing.
+    ///
+    /// # Errors
+    /// If the kernel stopped.
+    pub fn finish(self) -> Result<()> {
+        self.started.map_or(Ok(()), |started| started.finish(&self.loaded.sources))
+    }
 }
 
 impl KernelOn {
@@ -96,15 +138,12 @@ impl KernelOn {
     pub fn call(&self, args: impl Args) -> Result<Outputs> {
         let args = args.to_args();
         let signature = &self.kernel.signature;
-        let checked = check(signature, &args, &self.kernel.fixed)?;
-        let mut outputs = Vec::with_capacity(signature.outs.len());
-        for (out, shape) in signature.outs.iter().zip(&checked.inferred.outs) {
-            let shape = shape.as_ref().ok_or_else(|| unknown_size(signature, out, &checked.inferred.bindings))?;
-            outputs.push(Output::allocate(self.device.home(), shape)?);
-        }
-        self.launch(&args, &checked, outputs.iter_mut().map(Output::as_out).collect())?;
+        let fitted = self.fitted(&args, None)?;
+        let allocate = |(shape, whole): &(ArgShape, bool)| Output::allocate(self.device.home(), shape, *whole);
+        let mut list = fitted.outs.iter().map(allocate).collect::<Result<Vec<_>>>()?;
+        self.start(&args, &fitted, list.iter_mut().map(Output::as_out).collect())?.finish()?;
         let names = signature.outs.iter().map(|o| o.name.clone()).collect();
-        Ok(Outputs { item: signature.name.clone(), names, list: outputs })
+        Ok(Outputs { item: signature.name.clone(), names, list })
     }
 
     /// Launches it with outputs that the caller gives; each must be the only owner of its memory.
@@ -112,32 +151,71 @@ impl KernelOn {
     /// # Errors
     /// As [`KernelOn::call`], or if an output does not fit.
     pub fn call_into(&self, args: impl Args, outs: Vec<Out<'_>>) -> Result<()> {
-        let args = args.to_args();
-        let signature = &self.kernel.signature;
-        let mut checked = check(signature, &args, &self.kernel.fixed)?;
-        if outs.len() != signature.outs.len() {
-            let (want, got) = (signature.outs.len(), outs.len());
-            return Err(Error::launch(&signature.name, format!("it has {want} outputs, but {got} are given")));
-        }
-        bind_outputs(signature, &outs, &mut checked.inferred.bindings);
-        self.launch(&args, &checked, outs)
+        self.start_into(args, outs)?.finish()
     }
 
-    fn launch(&self, args: &[Arg<'_>], checked: &crate::launch::Checked, outs: Vec<Out<'_>>) -> Result<()> {
-        let executable = self.executable(&checked.inferred.bindings)?;
-        let func = &executable.func;
-        let extents = extents_of(func, &checked.inferred.bindings)?;
-        let operands = operands(func, &self.kernel.signature, args, &checked.scalars, outs)?;
-        verify(func, &extents, &operands)?;
-        if writes_nothing(&operands) && !self.device.checks {
-            return Ok(());
+    /// The same, but does not wait for a GPU: launches queue up there.
+    ///
+    /// # Errors
+    /// As [`KernelOn::call_into`]; whether the kernel stopped, [`Running::finish`] says.
+    pub fn start_into(&self, args: impl Args, outs: Vec<Out<'_>>) -> Result<Running> {
+        let args = args.to_args();
+        let fitted = self.fitted(&args, Some(&outs))?;
+        self.start(&args, &fitted, outs)
+    }
+
+    fn start(&self, args: &[Arg<'_>], fitted: &Fitted, outs: Vec<Out<'_>>) -> Result<Running> {
+        let (loaded, Fitted { executable, extents, scalars, .. }) = (&self.kernel.loaded, fitted);
+        let operands = operands(&executable.func, &self.kernel.signature, args, scalars, outs)?;
+        verify(&executable.func, extents, &operands)?;
+        let nothing = writes_nothing(&operands) && !self.device.checks;
+        let mut calls = [Call { extents, operands }];
+        let started = if nothing { None } else { executable.start(&self.device, &mut calls, &loaded.sources)? };
+        Ok(Running { started, loaded: loaded.clone() })
+    }
+
+    /// What follows from these arguments, and from the caller's outputs if there are any.
+    fn fitted(&self, args: &[Arg<'_>], outs: Option<&[Out<'_>]>) -> Result<Arc<Fitted>> {
+        let key = Key::of(args);
+        let key = if let Some(outs) = outs { key.with_outs(outs) } else { key };
+        let calls = || self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+        // Arguments of one key have been found to fit.
+        if let Some(fitted) = calls().get(&key) {
+            return Ok(fitted);
         }
-        executable.run(&self.device, &mut [Call { extents: &extents, operands }], &self.kernel.loaded.sources)
+        let fitted = Arc::new(self.fit(args, outs)?);
+        calls().insert(key, fitted.clone());
+        Ok(fitted)
+    }
+
+    fn fit(&self, args: &[Arg<'_>], given: Option<&[Out<'_>]>) -> Result<Fitted> {
+        let signature = &self.kernel.signature;
+        let mut checked = check(signature, args, &self.kernel.fixed)?;
+        let mut shapes = Vec::new();
+        match given {
+            Some(outs) if outs.len() != signature.outs.len() => {
+                let (want, got) = (signature.outs.len(), outs.len());
+                return Err(Error::launch(&signature.name, format!("it has {want} outputs, but {got} are given")));
+            }
+            Some(outs) => bind_outputs(signature, outs, &mut checked.inferred.bindings),
+            None => {
+                for (out, shape) in signature.outs.iter().zip(checked.inferred.outs) {
+                    shapes.push(shape.ok_or_else(|| unknown_size(signature, out, &checked.inferred.bindings))?);
+                }
+            }
+        }
+        let executable = self.executable(&checked.inferred.bindings)?;
+        let extents = extents_of(&executable.func, &checked.inferred.bindings)?;
+        let func = &executable.func;
+        let written = (0..func.params.len()).filter(|n| func.params[*n].out);
+        let whole = written.map(|n| covers(func, &extents, ParamId(n as u32)));
+        let outs = shapes.into_iter().zip(whole).collect();
+        Ok(Fitted { executable, extents, scalars: checked.scalars, outs })
     }
 
     fn executable(&self, bindings: &Bindings) -> Result<Arc<Executable>> {
         let key = (bindings.dtypes.clone(), bindings.ints.clone());
-        let found = |known: &HashMap<Key, Vec<Arc<Executable>>>| {
+        let found = |known: &HashMap<Special, Vec<Arc<Executable>>>| {
             known.get(&key).and_then(|list| list.iter().find(|e| fits(&e.func, bindings)).cloned())
         };
         if let Some(executable) = found(&self.known.lock().unwrap_or_else(PoisonError::into_inner)) {

@@ -50,9 +50,12 @@ pub enum Output {
 }
 
 impl Output {
-    /// Zeros of a shape.
-    pub(crate) fn allocate(home: Home<'_>, shape: &ArgShape) -> Result<Self> {
+    /// Zeros of a shape, or what is not said of a tensor all of which will be written.
+    pub(crate) fn allocate(home: Home<'_>, shape: &ArgShape, whole: bool) -> Result<Self> {
         match shape {
+            ArgShape::Tensor { dtype, shape } if whole => {
+                Ok(Output::Tensor(Tensor::to_be_written(home, *dtype, &sizes(shape)?)?))
+            }
             ArgShape::Tensor { dtype, shape } => Ok(Output::Tensor(Tensor::zeros_in(home, *dtype, &sizes(shape)?)?)),
             ArgShape::Mask { shape } => Ok(Output::Mask(Mask::empty_in(home, &sizes(shape)?)?)),
             ArgShape::Scalar { .. } | ArgShape::Order(_) => {
@@ -265,16 +268,6 @@ pub(crate) fn grid_sizes(func: &Func, extents: &[i64]) -> Result<Vec<u64>> {
     }
 }
 
-/// The coordinates of a cell in a grid, first axis first.
-pub(crate) fn instance(mut cell: u64, sizes: &[u64]) -> Vec<i64> {
-    let mut coordinate = |size: &u64| {
-        let n = cell % size.max(&1);
-        cell /= size.max(&1);
-        n as i64
-    };
-    sizes.iter().map(&mut coordinate).collect()
-}
-
 /// Whether a launch writes nothing at all, whatever its grid.
 pub(crate) fn writes_nothing(operands: &[Operand<'_>]) -> bool {
     operands.iter().all(|operand| match operand {
@@ -282,15 +275,4 @@ pub(crate) fn writes_nothing(operands: &[Operand<'_>]) -> bool {
         Operand::MaskOut(mask) => mask.bits().is_empty(),
         Operand::Scalar(..) | Operand::In(_) | Operand::Mask(_) => true,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::instance;
-
-    #[test]
-    fn the_first_axis_is_fastest() {
-        assert_eq!(instance(7, &[3, 4]), [1, 2]);
-        assert!(instance(0, &[]).is_empty());
-    }
 }

@@ -45,20 +45,18 @@ impl Mask {
         Ok(Self { shape, bits: self.bits.to(device)?, count: self.count.to(device)?, list: self.list.to(device)? })
     }
 
-    /// Nothing kept, over memory that is large enough: for bits, counts and lists.
+    /// Nothing kept, over zeros that are enough: for bits, counts and lists.
     ///
     /// # Errors
     /// As [`Mask::empty`], or if the memory is too small.
     pub(crate) fn over(shape: &[usize], [bits, count, list]: [Storage; 3]) -> Result<Self> {
         let rows = rows(shape)?;
-        let mut mask = Self {
+        Ok(Self {
             shape: shape.to_vec(),
             bits: Tensor::over(bits, DType::U8, shape)?,
             count: Tensor::over(count, DType::I32, rows)?,
             list: Tensor::over(list, DType::I32, shape)?,
-        };
-        mask.clear()?;
-        Ok(mask)
+        })
     }
 
     /// Its memory, what of it no other mask shares: bits, counts and lists.

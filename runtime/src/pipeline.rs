@@ -2,18 +2,18 @@
 //! The memory that they run on is `buffers.rs`'s business.
 
 use std::fmt;
-use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use pantile_compiler::{Bindings, Call, OrderArg, Plan, PlanArg, PlanBindings, Signature, Step};
-use pantile_ir::{Func, Scalar, Table};
+use pantile_compiler::{Bindings, Call, Plan, PlanArg, PlanBindings, Signature, Step};
+use pantile_ir::Func;
 
 use crate::buffers::{Buffers, Ends, Usage};
 use crate::clock::Clock;
 use crate::cuda::Started;
 use crate::executable::Executable;
 use crate::kernel::{Constant, fix};
+use crate::key::Key;
 use crate::launch::{self, Operand, Output, check, verify, writes_nothing};
 use crate::module::Loaded;
 use crate::recent::Recent;
@@ -132,7 +132,7 @@ impl PipelineOn {
 
     fn ready(&self, args: &[Arg<'_>]) -> Result<Arc<Ready>> {
         let Pipeline { loaded, signature, fixed } = &self.pipeline;
-        let key = key(args);
+        let key = Key::of(args);
         let plans = || self.plans.lock().unwrap_or_else(PoisonError::into_inner);
         // Arguments of one key have been found to fit.
         if let Some(ready) = plans().get(&key) {
@@ -255,70 +255,12 @@ impl PipelineOn {
     }
 }
 
-/// What a plan depends on: kinds, dtypes and shapes of tensors and masks, what orders are, and the bits of scalars, so that
-/// -0.0 is not 0.0 and a NaN is itself.
-#[derive(Clone, Debug, PartialEq)]
-struct Key {
-    words: Vec<u64>,
-    /// Compared by their elements where they are not the same memory; the words say how many there are.
-    tables: Vec<Table>,
-}
-
-impl Eq for Key {}
-
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.words.hash(state);
-    }
-}
-
-fn key(args: &[Arg<'_>]) -> Key {
-    let mut words = Vec::with_capacity(6 * args.len());
-    let mut tables = Vec::new();
-    let shape = |words: &mut Vec<u64>, shape: &[usize]| {
-        words.push(shape.len() as u64);
-        words.extend(shape.iter().map(|n| *n as u64));
-    };
-    let text = |words: &mut Vec<u64>, text: &str| {
-        words.push(text.len() as u64);
-        words.extend(text.bytes().map(u64::from));
-    };
-    for arg in args {
-        match arg {
-            Arg::Tensor(tensor) => {
-                words.extend([0, tensor.dtype() as u64]);
-                shape(&mut words, tensor.shape());
-            }
-            Arg::Mask(mask) => {
-                words.push(1);
-                shape(&mut words, mask.shape());
-            }
-            Arg::Order(OrderArg::Named { name, args }) => {
-                words.extend([5, args.len() as u64]);
-                text(&mut words, name);
-                for (name, value) in args {
-                    text(&mut words, name);
-                    words.push(*value as u64);
-                }
-            }
-            Arg::Order(OrderArg::Table(table)) => {
-                words.extend([6, table.elements().len() as u64]);
-                tables.push(table.clone());
-            }
-            Arg::Scalar(Scalar::Bool(x)) => words.extend([2, u64::from(*x)]),
-            Arg::Scalar(Scalar::Int(x)) => words.extend([3, *x as u64]),
-            Arg::Scalar(Scalar::Float(x)) => words.extend([4, x.to_bits()]),
-        }
-    }
-    Key { words, tables }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
 
-    use super::{OrderArg, PLANS, ReadyStep, key};
-    use crate::{Arg, Device, Module, Scalar, Tensor};
+    use super::{PLANS, ReadyStep};
+    use crate::{Arg, Device, Module, Tensor};
     use pantile_ir::DType;
 
     const TEXT: &str = "kernel twice<P: int = 4>(x: tensor<f32>[N], s: f32) -> (y: tensor<f32>[N]) grid (i in N by P) {
@@ -371,38 +313,5 @@ pipeline p(x: tensor<f32>[H, N]) -> (y: tensor<f32>[H, N]) {
             .collect();
         assert_eq!(tables.len(), 4);
         assert!(tables.iter().all(|table| Arc::ptr_eq(table, &tables[0])));
-    }
-
-    #[test]
-    fn keys_tell_apart_what_plans_depend_on() {
-        let t = |dtype, shape: &[usize]| Tensor::zeros(dtype, shape).unwrap();
-        let (a, b, c) = (t(DType::F32, &[2, 3]), t(DType::F32, &[3, 2]), t(DType::I32, &[2, 3]));
-        let (d, e) = (t(DType::F32, &[2]), t(DType::F32, &[]));
-        let table = |elements: &[i32]| OrderArg::table(elements.to_vec()).unwrap();
-        let named = |n| OrderArg::named("back", [("N", n)]);
-        let orders = [named(3), named(4), table(&[0, 1]), table(&[1, 0])];
-        let float = |x: f64| vec![Arg::Scalar(Scalar::Float(x))];
-        let rows: Vec<Vec<Arg<'_>>> = vec![
-            vec![],
-            vec![Arg::Tensor(&a)],
-            vec![Arg::Tensor(&b)],
-            vec![Arg::Tensor(&c)],
-            vec![Arg::Tensor(&d), Arg::Tensor(&e)],
-            vec![Arg::Tensor(&e), Arg::Tensor(&d)],
-            float(0.0),
-            float(-0.0),
-            float(1.0),
-            vec![Arg::Scalar(Scalar::Int(1))],
-            vec![Arg::Scalar(Scalar::Bool(true))],
-            vec![Arg::Order(&orders[0])],
-            vec![Arg::Order(&orders[1])],
-            vec![Arg::Order(&orders[2])],
-            vec![Arg::Order(&orders[3])],
-        ];
-        for (n, row) in rows.iter().enumerate() {
-            let same = rows.iter().filter(|other| key(other) == key(row)).count();
-            assert_eq!(same, 1, "row {n}");
-        }
-        assert_eq!(key(&float(f64::NAN)), key(&float(f64::NAN)));
     }
 }

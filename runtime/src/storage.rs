@@ -32,9 +32,32 @@ impl Storage {
     /// # Errors
     /// If there is not that much.
     pub(crate) fn zeroed(home: Home<'_>, bytes: usize, what: impl Fn() -> String) -> Result<Self> {
+        Self::allocate(home, bytes, Buffer::zeroed, what)
+    }
+
+    /// Memory all of which will be written before it is read.
+    ///
+    /// # Errors
+    /// If there is not that much.
+    pub(crate) fn to_be_written(home: Home<'_>, bytes: usize, what: impl Fn() -> String) -> Result<Self> {
+        // On the host zeros cost nothing before they are touched.
+        let mut storage = Self::allocate(home, bytes, Buffer::to_be_written, what)?;
+        if cfg!(debug_assertions) {
+            // Whoever reads what was not written shall see it.
+            storage.fill(0xA5, bytes)?;
+        }
+        Ok(storage)
+    }
+
+    fn allocate(
+        home: Home<'_>,
+        bytes: usize,
+        make: fn(&Arc<Gpu>, usize) -> Result<Buffer>,
+        what: impl Fn() -> String,
+    ) -> Result<Self> {
         let (host, device) = (OnceLock::new(), OnceLock::new());
         match home {
-            Some(gpu) => drop(device.set(Arc::new(Buffer::zeroed(gpu, bytes).map_err(|e| e.about(&what()))?))),
+            Some(gpu) => drop(device.set(Arc::new(make(gpu, bytes).map_err(|e| e.about(&what()))?))),
             None => drop(host.set(Host::zeroed(bytes).ok_or_else(|| Error::Memory { what: what(), bytes })?)),
         }
         Ok(Self { bytes, host, device })

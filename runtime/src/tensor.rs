@@ -39,6 +39,16 @@ impl Tensor {
         Ok(Self { dtype, shape: shape.to_vec(), strides, offset: 0, storage: Arc::new(storage) })
     }
 
+    /// The same, but that all of it will be written before it is read. Bools are zero all the same: no other byte may be one.
+    pub(crate) fn to_be_written(home: Home<'_>, dtype: DType, shape: &[usize]) -> Result<Self> {
+        if dtype == DType::Bool {
+            return Self::zeros_in(home, dtype, shape);
+        }
+        let storage =
+            Storage::to_be_written(home, byte_count(dtype, shape)?, || format!("a tensor of shape {shape:?}"))?;
+        Self::over(storage, dtype, shape)
+    }
+
     /// Row-major over memory that holds at least as many bytes as it needs. What lies there is what it holds.
     ///
     /// # Errors

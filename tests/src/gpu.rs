@@ -76,7 +76,7 @@ pub fn reported(
     let maps = (0..count).map(|n| maps + (n * MAP_BYTES) as u64);
     let words: Vec<u64> = packed.words.iter().copied().chain(maps).collect();
     let report = emulate::run(program, blocks, &words, &mut memory, &options).map_err(|e| e.to_string())?;
-    if let Some(code) = report.fault {
+    if let Some((code, _)) = report.fault {
         return Ok((Outcome::Fault(packed.variant.fault(code).0), report));
     }
     let read = |(m, (arg, placed)): (&execute::Memory, (&interp::Arg, &Arg))| fetch(&memory, m, placed)?.read(arg);

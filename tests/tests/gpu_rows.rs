@@ -2,11 +2,11 @@
 //! register, of lanes and of warps, sizes that are no powers of two, ragged blocks, infinities and NaNs. What they cost is
 //! not tested.
 
-use pantile_gpu::Target;
+use pantile_gpu::{Options, Target};
 use pantile_interp::{Arg, Array, Data, MaskArray, order_table};
 use pantile_ir::{DType, Func, Kind, ParamKind, Scalar, eval, parse, verify};
 use pantile_tests::execute::{Layout, Outcome, difference, interpret};
-use pantile_tests::gpu::on_gpu;
+use pantile_tests::gpu::{on_gpu, reported};
 
 /// Numbers that look random and are the same on every run.
 struct Noise(u64);
@@ -303,13 +303,16 @@ fn assertions_see_valid_lanes() {
     let func = parse(&text).expect("IR");
     for (n, fails) in [(7, false), (8, true)] {
         let args = arguments(&func, &[n], false, 0);
-        let outcome = on_gpu(&func, (&[n], &[], &args), Layout::Dense, Target::SM_80, 1).expect("runs");
+        let options = Options { checks: true, ..Options::new(Target::SM_80) };
+        let (outcome, report) = reported(&func, (&[n], &[], &args), Layout::Dense, &options, 1).expect("runs");
         let want = if fails { Some("assertion failed: below the end") } else { None };
         let got = match &outcome {
             Outcome::Fault(why) => Some(why.as_str()),
             Outcome::Done(_) => None,
         };
-        assert_eq!(got, want);
+        // Lane 7 is in the block of that number.
+        let block = 7 / func.dims[0].size as u32;
+        assert_eq!((got, report.fault.map(|fault| fault.1)), (want, want.map(|_| block)));
     }
 }
 

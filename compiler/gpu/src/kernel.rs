@@ -86,7 +86,7 @@ pub struct Launch<'a> {
     pub tables: &'a [Option<[u64; 3]>],
     /// One an order of the function: element by position, i32, -1 where there is none.
     pub orders: &'a [u64],
-    /// An i32 that is 0: a fault's site + 1 is put there.
+    /// Two i32 that are 0, aligned to 8: a fault's code is put there, and the number of its instance.
     pub fault: u64,
 }
 
@@ -124,6 +124,8 @@ pub struct Packed {
     pub variant: Arc<Variant>,
     /// Its words.
     pub words: Vec<u64>,
+    /// Instances along each axis of the grid, the first of which varies fastest.
+    pub grid: Vec<u64>,
     /// Blocks of the grid; may be 0, or more than a grid can have.
     pub blocks: u64,
 }
@@ -183,7 +185,9 @@ impl Kernel {
             return Err(Limit::new(message));
         }
         let variant = self.variant(self.facts(launch))?;
-        Ok(Packed { variant, words: self.words.pack(launch), blocks: self.blocks(launch.extents) })
+        let grid = self.grid(launch.extents);
+        let blocks = grid.iter().fold(1, |all: u64, n| all.saturating_mul(*n));
+        Ok(Packed { variant, words: self.words.pack(launch), grid, blocks })
     }
 
     /// The tensor maps of a launch, one a map of a variant's program.
@@ -201,12 +205,12 @@ impl Kernel {
         variant.maps.iter().map(one).collect()
     }
 
-    fn blocks(&self, extents: &[i64]) -> u64 {
+    fn grid(&self, extents: &[i64]) -> Vec<u64> {
         let size = |axis: &GridAxis| match axis {
             GridAxis::Walk(dim) => self.func.block_count(*dim, extents),
             GridAxis::Each(axis, _) => self.func.axis_size(*axis, extents),
         };
-        self.func.grid.iter().map(|axis| size(axis).max(0) as u64).fold(1, u64::saturating_mul)
+        self.func.grid.iter().map(|axis| size(axis).max(0) as u64).collect()
     }
 
     fn variant(&self, facts: Facts) -> Result<Arc<Variant>, Limit> {

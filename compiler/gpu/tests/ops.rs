@@ -102,6 +102,22 @@ fn one(name: &str, target: Target) -> Option<Report> {
     (!report.opcodes.is_empty()).then_some(report)
 }
 
+/// PTX has one space of names for kernels, registers and labels.
+#[test]
+fn a_kernel_may_have_any_name() {
+    let Some(ptxas) = ptxas() else { return };
+    let like = |name: &str| examples::all().into_iter().find(|p| p.name == name).expect("an example of this name");
+    for (example, names) in
+        [("fault", &["was", "found", "was_there"][..]), ("tensor_load2", &["over", "again", "done"])]
+    {
+        for name in names {
+            let program = Program { name: (*name).into(), ..like(example) };
+            let text = ptx(&program, Target::SM_90A);
+            assemble(&ptxas, &text, Target::SM_90A).unwrap_or_else(|e| panic!("`{name}`: {e}\n{text}"));
+        }
+    }
+}
+
 #[test]
 fn tensor_maps_are_read_where_the_launch_puts_them() {
     let program = examples::all().into_iter().find(|p| p.name == "tensor_store2").expect("an example of this name");

@@ -350,3 +350,22 @@ impl Inst {
         &self.args[..count]
     }
 }
+
+/// The coordinates of an instance in a grid of these sizes, from its number: the first axis varies fastest.
+pub fn instance(mut number: u64, grid: &[u64]) -> Vec<i64> {
+    let mut coordinate = |size: &u64| {
+        let n = number % size.max(&1);
+        number /= size.max(&1);
+        n as i64
+    };
+    grid.iter().map(&mut coordinate).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_first_axis_is_fastest() {
+        assert_eq!(super::instance(7, &[3, 4]), [1, 2]);
+        assert!(super::instance(0, &[]).is_empty());
+    }
+}

@@ -20,7 +20,7 @@ pub use eval::Scalar;
 pub use fill::Fill;
 pub use func::{
     Axis, Dim, DimId, Extent, ExtentId, Func, GridAxis, Inst, LoopArgs, OrderId, Param, ParamId, ParamKind, Region,
-    Type, Value,
+    Type, Value, instance,
 };
 pub use ops::{ArgOp, BinaryOp, Class, Index, Loop, Op, Over, ReduceOp, ScanOp, StoreMode, UnaryOp};
 pub use order::{Order, OrderBody, Table, TableError, one_to_one};

@@ -18,6 +18,8 @@ mod view;
 mod walk;
 mod whole;
 
+pub use whole::covers;
+
 use std::sync::Arc;
 
 use pantile_diag::Span;

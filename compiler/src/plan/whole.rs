@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use pantile_ir::{Axis, DimId, Func, GridAxis, Index, Inst, Op, Over, ParamId, ParamKind, Region, StoreMode, Value};
 
 use super::uses::{Access, does};
-use super::{Call, PlanArg, Step};
+use super::{PlanArg, Step};
 
 /// Whether `step` writes all of `buffer`.
 pub(super) fn whole(step: &Step, buffer: usize) -> bool {
@@ -16,27 +16,31 @@ pub(super) fn whole(step: &Step, buffer: usize) -> bool {
         Step::Permute { .. } => true,
         Step::Launch { func, calls, .. } => calls.iter().any(|call| {
             let written = call.args.iter().position(|arg| *arg == PlanArg::Buffer(buffer));
-            written.is_some_and(|n| covers(func, call, ParamId(n as u32)))
+            written.is_some_and(|n| covers(func, &call.extents, ParamId(n as u32)))
         }),
     }
 }
 
-/// Whether a call of a kernel writes all of a tensor and reads none of it. Masks count as not covered: their lists are
-/// longer than what is written.
-fn covers(func: &Func, call: &Call, param: ParamId) -> bool {
+/// Whether a launch with these extents writes each element of a tensor and reads none of it, so that what lay in its memory
+/// before does not matter. A `false` says nothing. Masks count as not covered: their lists are longer than what is written.
+pub fn covers(func: &Func, extents: &[i64], param: ParamId) -> bool {
     let ParamKind::Tensor(_, axes) = &func.param(param).kind else { return false };
     let walks = func.grid.iter().filter_map(|axis| match axis {
         GridAxis::Walk(dim) => Some(*dim),
         GridAxis::Each(..) => None,
     });
-    let mut cover = Cover { func, call, param, axes, walked: walks.collect(), blocks: HashMap::new() };
-    let runs = cover.walked.iter().all(|dim| cover.runs(*dim)) && call.grid(func).iter().all(|n| *n > 0);
+    let mut cover = Cover { func, extents, param, axes, walked: walks.collect(), blocks: HashMap::new() };
+    let places = func.grid.iter().all(|axis| match axis {
+        GridAxis::Walk(_) => true,
+        GridAxis::Each(axis, _) => func.axis_size(*axis, extents) > 0,
+    });
+    let runs = places && cover.walked.iter().all(|dim| cover.runs(*dim));
     runs && !does(&func.body, param.index(), &[Access::Reads, Access::Adds]) && cover.region(&func.body)
 }
 
 struct Cover<'a> {
     func: &'a Func,
-    call: &'a Call,
+    extents: &'a [i64],
     param: ParamId,
     axes: &'a [Axis],
     /// The dims all of whose blocks come by where the search stands.
@@ -66,7 +70,7 @@ impl Cover<'_> {
     /// Whether a walk has a block, and no block that may be empty.
     fn runs(&self, dim: DimId) -> bool {
         let holes = self.func.dim(dim).order.is_some_and(|order| self.func.orders[order.index()].holes);
-        !holes && self.func.block_count(dim, &self.call.extents) > 0
+        !holes && self.func.block_count(dim, self.extents) > 0
     }
 
     /// Whether an index, over all instances and loops, names each element: each axis by a walk of its own.
@@ -92,7 +96,7 @@ impl Cover<'_> {
         let over = axis.by.is_none() && d.over == Some(axis.extent) && (d.whole || self.walked.contains(&dim));
         let every = d.order.is_none_or(|order| {
             let order = &self.func.orders[order.index()];
-            !order.holes && order.len == self.call.extents[axis.extent.index()]
+            !order.holes && order.len == self.extents[axis.extent.index()]
         });
         (over && every).then_some(Walked::Dim(dim))
     }

@@ -4,6 +4,7 @@
 #![allow(unsafe_code, reason = "calls into the CUDA driver stand here and nowhere else")]
 
 pub(crate) mod code;
+pub(crate) mod host;
 pub(crate) mod maps;
 
 use std::ffi::{CStr, c_int};

@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use pantile_diag::{SourceMap, Span};
 use pantile_gpu::{Arg, Kernel, Launch, Options, Packed, Variant, llvm};
-use pantile_ir::{Dim, Func};
+use pantile_ir::{Dim, Func, instance};
 
+use super::driver::DriverError;
 use super::driver::code::{Function, Module, assemble};
 use super::driver::maps::{self, MAP_WORDS};
+use super::faults::Slot;
 use super::{Buffer, Gpu, cubins};
 use crate::executable::{block_table, limited, line};
 use crate::launch::{Call, Operand};
@@ -39,20 +41,39 @@ pub(crate) fn compile(func: &Func, options: &Options, sources: &SourceMap) -> Re
 pub(crate) struct Launcher {
     gpu: Arc<Gpu>,
     kernel: Kernel,
-    /// Code that has been loaded, by variant.
-    loaded: Mutex<Vec<(Arc<Variant>, Arc<Function>)>>,
-    orders: Vec<Buffer>,
-    /// Elements, positions and lengths of a dim's blocks, one after another.
-    tables: Vec<Option<[Buffer; 3]>>,
+    name: Arc<str>,
+    /// Code that has been loaded, by the variant that a launch asked for.
+    loaded: Mutex<Vec<(Arc<Variant>, Code)>>,
+    /// Where the elements of each order lie, and the elements, positions and lengths of each dim's blocks.
+    orders: Vec<u64>,
+    tables: Vec<Option<[u64; 3]>>,
+    /// What lies there.
+    _memory: Vec<Buffer>,
+}
+
+/// Code that is ready to run.
+#[derive(Clone)]
+struct Code {
+    /// Usually the variant that was asked for; without LLVM, one that a bundle has.
+    variant: Arc<Variant>,
+    function: Arc<Function>,
 }
 
 /// A launch under way.
 pub(crate) struct Started {
     gpu: Arc<Gpu>,
-    kernel: String,
-    /// One i32 a call: 0, or what went wrong.
-    faults: Buffer,
-    variants: Vec<Arc<Variant>>,
+    kernel: Arc<str>,
+    calls: Vec<StartedCall>,
+    done: bool,
+}
+
+/// A call of it.
+struct StartedCall {
+    variant: Arc<Variant>,
+    /// Where it says what went wrong.
+    fault: Slot,
+    /// Instances along each axis of the grid.
+    grid: Vec<u64>,
 }
 
 impl Launcher {
@@ -68,20 +89,22 @@ impl Launcher {
         sources: &SourceMap,
     ) -> Result<Self> {
         let kernel = compile(func, options, sources)?;
-        let upload = |list: &[i32]| Buffer::of(gpu, crate::storage::bytes_of(list));
+        let mut memory = Vec::new();
+        let mut upload = |list: &[i32]| {
+            let buffer = Buffer::of(gpu, crate::storage::bytes_of(list))?;
+            let address = buffer.address();
+            memory.push(buffer);
+            Ok::<u64, Error>(address)
+        };
         // The passes for fixed tiles make dims of their own.
-        let table = |dim: &Dim| match block_table(kernel.func(), dim, orders)? {
+        let mut table = |dim: &Dim| match block_table(kernel.func(), dim, orders)? {
             Some(t) => Ok(Some([upload(&t.elem)?, upload(&t.pos)?, upload(&t.len)?])),
             None => Ok(None),
         };
-        let tables = kernel.func().dims.iter().map(table).collect::<Result<_>>()?;
-        Ok(Self {
-            gpu: gpu.clone(),
-            tables,
-            kernel,
-            loaded: Mutex::default(),
-            orders: orders.iter().map(|order| upload(order)).collect::<Result<_>>()?,
-        })
+        let tables = kernel.func().dims.iter().map(&mut table).collect::<Result<_>>()?;
+        let orders = orders.iter().map(|order| upload(order)).collect::<Result<_>>()?;
+        let name = kernel.func().name.as_str().into();
+        Ok(Self { gpu: gpu.clone(), kernel, name, loaded: Mutex::default(), orders, tables, _memory: memory })
     }
 
     /// Queues calls.
@@ -89,34 +112,42 @@ impl Launcher {
     /// # Errors
     /// If one is too large for the GPU, its code does not load, or the GPU is lost.
     pub(crate) fn start(&self, calls: &mut [Call<'_>], sources: &SourceMap) -> Result<Started> {
-        let func = self.kernel.func();
-        let faults = Buffer::zeroed(&self.gpu, 4 * calls.len().max(1))?;
-        let orders: Vec<u64> = self.orders.iter().map(Buffer::address).collect();
-        let tables: Vec<Option<[u64; 3]>> =
-            self.tables.iter().map(|t| t.as_ref().map(|t| t.each_ref().map(Buffer::address))).collect();
-        let mut variants = Vec::with_capacity(calls.len());
-        for (n, call) in calls.iter_mut().enumerate() {
-            // Held until the work is queued: the GPU frees memory behind it.
-            let mut held = Vec::new();
-            let args = call.operands.iter_mut().map(|o| self.argument(o, &mut held)).collect::<Result<Vec<_>>>()?;
-            let fault = faults.address() + 4 * n as u64;
-            let launch = Launch { args: &args, extents: call.extents, tables: &tables, orders: &orders, fault };
-            let packed = self.kernel.pack(&launch).map_err(|l| limited(&func.name, l.message, l.span, sources))?;
-            let Packed { variant, words, blocks } = packed;
-            let variant = self.available(variant, &launch, sources)?;
-            let blocks = self.blocks(blocks)?;
-            if blocks > 0 {
-                let function = self.function(&variant)?;
-                let maps = self.maps(&variant, &launch)?;
-                // SAFETY: the words were packed by this kernel for operands that were checked against its parameters; their
-                // memory is held by `held` until this is queued, and freed behind it; tables come from the function's own
-                // orders, whose elements were checked against the extents.
-                let queued = unsafe { self.gpu.stream.launch(&function, blocks, &words, &maps) };
-                queued.map_err(|e| self.gpu.failed(&format!("the launch of `{}`", func.name), &e))?;
-            }
-            variants.push(variant);
+        let room = Vec::with_capacity(calls.len());
+        let mut started = Started { gpu: self.gpu.clone(), kernel: self.name.clone(), calls: room, done: false };
+        for call in calls {
+            started.calls.extend(self.call(call, sources)?);
         }
-        Ok(Started { gpu: self.gpu.clone(), kernel: func.name.clone(), faults, variants })
+        Ok(started)
+    }
+
+    /// Queues a call, unless its grid is empty.
+    fn call(&self, call: &mut Call<'_>, sources: &SourceMap) -> Result<Option<StartedCall>> {
+        // Held until the work is queued: the GPU frees memory behind it.
+        let mut held = Vec::with_capacity(call.operands.len());
+        let args = call.operands.iter_mut().map(|o| self.argument(o, &mut held)).collect::<Result<Vec<_>>>()?;
+        let failed = |e: &DriverError| self.gpu.failed(&format!("the launch of `{}`", self.name), e);
+        let fault = self.gpu.faults.slot(&self.gpu.context).map_err(|e| failed(&e))?;
+        let (tables, orders) = (&self.tables[..], &self.orders[..]);
+        let launch = Launch { args: &args, extents: call.extents, tables, orders, fault: fault.address() };
+        let packed = self.kernel.pack(&launch).map_err(|l| self.limited(l, sources))?;
+        let Packed { variant: wanted, words, grid, blocks } = packed;
+        let blocks = self.blocks(blocks)?;
+        if blocks == 0 {
+            self.gpu.faults.give_back(fault);
+            return Ok(None);
+        }
+        let Code { variant, function } = self.code(&wanted, &launch, sources)?;
+        let maps = self.maps(&variant, &launch)?;
+        // SAFETY: the words were packed by this kernel for operands that were checked against its parameters; their memory is
+        // held by `held` until this is queued, and freed behind it; tables come from the function's own orders, whose
+        // elements were checked against the extents.
+        let queued = unsafe { self.gpu.stream.launch(&function, blocks, &words, &maps) };
+        queued.map_err(|e| failed(&e))?;
+        Ok(Some(StartedCall { variant, fault, grid }))
+    }
+
+    fn limited(&self, limit: pantile_gpu::Limit, sources: &SourceMap) -> Error {
+        limited(&self.name, limit.message, limit.span, sources)
     }
 
     /// The tensor maps of a launch, as the hardware reads them.
@@ -139,27 +170,20 @@ impl Launcher {
         u32::try_from(blocks).ok().filter(|n| u64::from(*n) <= MOST_BLOCKS).ok_or_else(many)
     }
 
-    /// A variant whose code can be had: without LLVM, one that a bundle has.
-    fn available(&self, variant: Arc<Variant>, launch: &Launch<'_>, sources: &SourceMap) -> Result<Arc<Variant>> {
-        let known =
-            self.loaded.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|(v, _)| Arc::ptr_eq(v, &variant));
-        if known || llvm::library().is_ok() || self.gpu.bundled(&variant.program).is_some() {
-            return Ok(variant);
-        }
-        let func = self.kernel.func();
-        let others = self.kernel.substitutes(launch).map_err(|l| limited(&func.name, l.message, l.span, sources))?;
-        Ok(others.into_iter().find(|other| self.gpu.bundled(&other.program).is_some()).unwrap_or(variant))
-    }
-
-    /// The code of a variant, loaded.
-    fn function(&self, variant: &Arc<Variant>) -> Result<Arc<Function>> {
+    /// The code of a variant, loaded; without LLVM, that of one which serves the launch too and a bundle has.
+    fn code(&self, wanted: &Arc<Variant>, launch: &Launch<'_>, sources: &SourceMap) -> Result<Code> {
         let loaded = || self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, function)) = loaded().iter().find(|(v, _)| Arc::ptr_eq(v, variant)) {
-            return Ok(function.clone());
+        if let Some((_, code)) = loaded().iter().find(|(variant, _)| Arc::ptr_eq(variant, wanted)) {
+            return Ok(code.clone());
         }
-        let function = Arc::new(self.load(variant)?);
-        loaded().push((variant.clone(), function.clone()));
-        Ok(function)
+        let mut variant = wanted.clone();
+        if llvm::library().is_err() && self.gpu.bundled(&wanted.program).is_none() {
+            let others = self.kernel.substitutes(launch).map_err(|l| self.limited(l, sources))?;
+            variant = others.into_iter().find(|v| self.gpu.bundled(&v.program).is_some()).unwrap_or(variant);
+        }
+        let code = Code { function: Arc::new(self.load(&variant)?), variant };
+        loaded().push((wanted.clone(), code.clone()));
+        Ok(code)
     }
 
     fn load(&self, variant: &Variant) -> Result<Function> {
@@ -243,18 +267,26 @@ impl Started {
     ///
     /// # Errors
     /// If a program instance stopped, or the GPU is lost.
-    pub(crate) fn finish(self, sources: &SourceMap) -> Result<()> {
-        let Self { gpu, kernel, faults, variants } = self;
-        gpu.stream.wait().map_err(|e| gpu.failed(&format!("`{kernel}`"), &e))?;
-        let mut codes = vec![0; 4 * variants.len()];
-        faults.read(&mut codes)?;
-        let codes = codes.as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes));
-        match codes.zip(&variants).find(|(code, _)| *code != 0) {
-            None => Ok(()),
-            Some((code, variant)) => {
-                let (message, span) = variant.fault(code);
-                Err(Error::Fault { kernel, instance: Vec::new(), message, line: line(sources, span) })
-            }
+    pub(crate) fn finish(mut self, sources: &SourceMap) -> Result<()> {
+        self.done = true;
+        self.gpu.stream.wait().map_err(|e| self.gpu.failed(&format!("`{}`", self.kernel), &e))?;
+        let found = self.calls.iter().find_map(|call| Some((call, call.fault.take()?)));
+        let Some((call, (code, number))) = found else { return Ok(()) };
+        let (message, span) = call.variant.fault(code);
+        let instance = instance(u64::from(number), &call.grid);
+        Err(Error::Fault { kernel: self.kernel.to_string(), instance, message, line: line(sources, span) })
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if !self.done && self.gpu.stream.wait().is_err() {
+            // Whether the GPU still writes there nobody knows.
+            return;
+        }
+        for StartedCall { fault, .. } in self.calls.drain(..) {
+            fault.take();
+            self.gpu.faults.give_back(fault);
         }
     }
 }

@@ -40,6 +40,14 @@ impl Buffer {
         Ok(buffer)
     }
 
+    /// Memory all of which will be written before it is read.
+    ///
+    /// # Errors
+    /// As [`Buffer::zeroed`].
+    pub(crate) fn to_be_written(gpu: &Arc<Gpu>, bytes: usize) -> Result<Self> {
+        Self::allocate(gpu, bytes)
+    }
+
     fn allocate(gpu: &Arc<Gpu>, bytes: usize) -> Result<Self> {
         let failed = |e: DriverError| match e.is_memory() {
             true => gpu.no_memory("a tensor", bytes),

@@ -3,6 +3,7 @@
 
 mod cubins;
 mod driver;
+mod faults;
 mod launch;
 mod memory;
 
@@ -15,6 +16,7 @@ use pantile_gpu::{Target, llvm};
 
 pub(crate) use driver::code::Event;
 use driver::{Context, DriverError, Facts, Stream};
+use faults::Faults;
 pub(crate) use launch::{Launcher, Started, compile};
 pub(crate) use memory::Buffer;
 
@@ -78,6 +80,7 @@ pub(crate) struct Gpu {
     pub(crate) target: Target,
     context: Arc<Context>,
     stream: Stream,
+    faults: Faults,
     /// Code that was compiled ahead of time.
     bundles: RwLock<Vec<Bundle>>,
     /// Why it cannot be used any more.
@@ -124,7 +127,8 @@ impl Gpu {
             .map_err(|why| Error::Device(format!("device `{name}`, {}: {why}; use `cpu`", facts.name)))?;
         let context = Context::open(index, facts.pools).map_err(failed)?;
         let stream = Stream::new(&context, facts.pools).map_err(failed)?;
-        Ok(Self { index, version, facts, target, context, stream, bundles: RwLock::default(), lost: OnceLock::new() })
+        let (faults, bundles, lost) = (Faults::default(), RwLock::default(), OnceLock::new());
+        Ok(Self { index, version, facts, target, context, stream, faults, bundles, lost })
     }
 
     /// As written on the command line.

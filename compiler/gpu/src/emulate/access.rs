@@ -170,8 +170,12 @@ impl Block<'_> {
     pub(super) fn fault(&mut self, at: At) -> Outcome<()> {
         let address = self.words.get(self.program.fault_word as usize).copied().unwrap_or(0);
         for lane in lanes_of(self.guarded(at, Some(0))?) {
-            let code = self.read(at, 1)?[lane as usize] as u32;
-            self.swap(address, 0, code).lane(lane)?;
+            let [code, instance] = [1, 2].map(|n| self.read(at, n).map(|lanes| lanes[lane as usize] & 0xffff_ffff));
+            let fault = code? | instance? << 32;
+            aligned(address, 8).lane(lane)?;
+            if self.memory.load(address, 8, false).lane(lane)?.iter().all(|byte| *byte == 0) {
+                self.memory.store(address, &fault.to_le_bytes()).lane(lane)?;
+            }
         }
         Ok(())
     }

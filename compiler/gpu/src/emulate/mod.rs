@@ -135,8 +135,11 @@ pub fn run(
         Block::new(program, &code, words, memory, &mut shared, &mut counts, options, place).run()?;
         shared.reset();
     }
-    let fault = words.get(program.fault_word as usize).and_then(|address| memory.read(*address, 4));
-    let fault = fault.map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]])).filter(|code| *code != 0);
+    let half = |n: u64| {
+        let bytes = memory.read(words.get(program.fault_word as usize)? + 4 * n, 4)?;
+        Some(u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+    };
+    let fault = half(0).filter(|code| *code != 0).zip(half(1));
     let inst = |((op, text), counts): ((Option<_>, _), _)| op.map(|op| InstReport { op, text, counts });
     let insts = code.ops.into_iter().zip(code.texts).zip(counts).filter_map(inst).collect();
     Ok(Report { insts, fault })

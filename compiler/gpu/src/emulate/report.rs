@@ -44,8 +44,8 @@ pub struct InstReport {
 pub struct Report {
     /// Instructions in the order of the program.
     pub insts: Vec<InstReport>,
-    /// The code that [`Op::Fault`] left in the fault word, if it is not 0.
-    pub fault: Option<u32>,
+    /// The code and the instance that [`Op::Fault`] left, if the code is not 0.
+    pub fault: Option<(u32, u32)>,
 }
 
 impl Report {

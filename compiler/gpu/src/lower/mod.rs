@@ -92,6 +92,8 @@ pub(crate) struct Lower<'f> {
     /// The thread's lane and its warp.
     pub(crate) lane: Reg,
     pub(crate) warp: Reg,
+    /// The number of the instance that runs, for faults.
+    pub(crate) instance: Reg,
     /// Shared memory that the largest use takes, in bytes.
     pub(crate) shared: u32,
     /// Where the room starts that is used for one thing after another.
@@ -160,6 +162,7 @@ fn once(func: &Func, words: &Words, facts: &Facts, options: &Options) -> Result<
     let thread = b.special(Special::Thread);
     let lane = b.and_const(thread, 31);
     let warp = b.shr_const(thread, 5);
+    let instance = b.special(Special::Block);
     let mut lower = Lower {
         func,
         words,
@@ -172,6 +175,7 @@ fn once(func: &Func, words: &Words, facts: &Facts, options: &Options) -> Result<
         defs: definitions(func),
         lane,
         warp,
+        instance,
         shared: 0,
         scratch_base: 0,
         shared_in_use: false,
@@ -276,7 +280,7 @@ impl<'f> Lower<'f> {
             return;
         }
         let code = self.site(message, span);
-        self.b.emit(crate::simt::Op::Fault, &[holds, code], &[]);
+        self.b.emit(crate::simt::Op::Fault, &[holds, code, self.instance], &[]);
     }
 
     /// Room in shared memory for one use, which all threads have left by then; where it starts.

@@ -9,7 +9,7 @@ use super::{Lower, Spread};
 use crate::Limit;
 use crate::element;
 use crate::schedule::{RingId, place};
-use crate::simt::{Binary, Compare, Convert, Space, Special, Ty, Value as Reg};
+use crate::simt::{Binary, Compare, Convert, Space, Ty, Value as Reg};
 
 impl<'f> Lower<'f> {
     /// The whole kernel: one block, one instance.
@@ -34,7 +34,7 @@ impl<'f> Lower<'f> {
 
     /// Which instance this block is: the first axis varies fastest.
     fn grid(&mut self) -> Result<(), Limit> {
-        let mut rest = self.b.special(Special::Block);
+        let mut rest = self.instance;
         let axes = self.func.grid.len();
         for (n, axis) in self.func.grid.iter().enumerate() {
             let size = match axis {

@@ -4,7 +4,7 @@ use pantile_ir::{DimId, ExtentId, Func, OrderId, ParamId, ParamKind};
 
 use crate::kernel::{Arg, Launch};
 
-/// Where each number of a launch stands, in words. Word 0 is the address of the fault code.
+/// Where each number of a launch stands, in words. Word 0 is the address of the fault.
 #[derive(Clone, Debug)]
 pub struct Words {
     params: Vec<u32>,

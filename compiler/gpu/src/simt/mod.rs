@@ -400,8 +400,9 @@ pub enum Op {
     ProxyFence,
     /// Registers of each thread of the warpgroup, up (true) or down to this many.
     SetRegisters(bool, u32),
-    /// Stops the launch. Operands: the predicate, the code (I32): where it holds, the code is stored at the address in
-    /// the program's fault word, unless another one stands there, and the thread goes on. No result.
+    /// Stops the launch. Operands: the predicate, the code and the number of the instance (both I32): where it holds, the
+    /// code and behind it the instance are stored at the address in the program's fault word, unless a fault stands there,
+    /// and the thread goes on. No result.
     Fault,
     /// Regions: then, else; both yield the results. Operand: a predicate.
     If,
@@ -441,7 +442,7 @@ pub struct Program {
     pub name: String,
     /// 64-bit words that a launch gives.
     pub words: u32,
-    /// The word that holds the address of the launch's fault code (I32 in global memory).
+    /// The word that holds the address of the launch's fault: code and instance (two I32 in global memory, aligned to 8).
     pub fault_word: u32,
     /// Tensor maps that a launch gives after the words.
     pub maps: u32,

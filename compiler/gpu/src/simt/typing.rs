@@ -82,7 +82,7 @@ impl Op {
                 within("the rank", *rank, 1, 5)?;
                 takes(args, &[[I64, I32, Bool].as_slice(), &vec![I32; *rank as usize]].concat()).map(|()| vec![])
             }
-            Op::Fault => takes(args, &[Bool, I32]).map(|()| vec![]),
+            Op::Fault => takes(args, &[Bool, I32, I32]).map(|()| vec![]),
             Op::If => takes(args, &[Bool]).map(|()| vec![]),
             Op::Loop => Ok(args.to_vec()),
         }

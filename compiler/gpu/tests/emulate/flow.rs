@@ -198,13 +198,16 @@ fn faults_keep_the_first_code_and_go_on() {
         let high = b.i32(40);
         let bad = b.compare(Compare::Ge, thread, high);
         let code = b.i32(7);
-        act(b, Op::Fault, &[bad, code]);
+        let block = b.special(Special::Block);
+        act(b, Op::Fault, &[bad, code, block]);
         give(b, 1, thread);
     });
     let mut memory = Memory::new();
-    let (fault, out) = (memory.alloc_with(&[0; 4]), memory.alloc(256));
-    let report = run(&program, &[fault, out], &mut memory, 0).expect("runs");
-    assert_eq!((report.fault, words(&memory, fault, 1)), (Some(7), vec![7]));
+    let (fault, out) = (memory.alloc_with(&[0; 8]), memory.alloc(256));
+    let report = run_grid(&program, 3, &[fault, out], &mut memory, &Options::seeded(4)).expect("runs");
+    let instance = report.fault.expect("a fault").1;
+    assert_eq!((report.fault, words(&memory, fault, 2)), (Some((7, instance)), vec![7, instance]));
+    assert!(instance < 3);
     assert_eq!(words(&memory, out, 64)[63], 63);
 }
 

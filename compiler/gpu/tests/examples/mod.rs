@@ -310,7 +310,7 @@ fn memory() -> Vec<Program> {
         let got = e.emit(Op::AtomicCas, &[address, x[0], x[1]]);
         e.output(got[0]);
     }));
-    out.push(plain("fault".into(), Op::Fault, &[Ty::Bool, Ty::I32]));
+    out.push(plain("fault".into(), Op::Fault, &[Ty::Bool, Ty::I32, Ty::I32]));
     out
 }
 

@@ -1,14 +1,16 @@
-//! What is measured on a GPU beside torch: attention, products, memory-bound kernels, and how long compiling takes. Rates are
+//! What is measured on a GPU beside torch: attention, products, memory-bound kernels; and how long launches and compiling
+//! take. Rates are
 //! of the arithmetic or the bytes that the problem needs, whatever was computed.
 
 use std::cell::RefCell;
 use std::time::Instant;
 
-use pantile::{DType, Device, Mask, Module, Out, Tensor};
+use pantile::{DType, Device, Mask, Module, Out, Running, Tensor};
 use pantile_kernels::FILES;
 use serde_json::json;
 
 use super::cases::{Side, by_turns, kernel, noise, random_mask, speed};
+use super::launches;
 use super::peer::{Peer, Torch};
 use crate::failure::{Failure, Outcome};
 use crate::screen;
@@ -50,8 +52,14 @@ struct Row {
 
 type Run = fn(&Bench) -> Result<Vec<Row>, Failure>;
 
-const CASES: [(&str, Run); 5] =
-    [("dense", dense), ("sparse", sparse), ("gemm", gemm), ("memory", memory), ("compile", compile)];
+const CASES: [(&str, Run); 6] = [
+    ("dense", dense),
+    ("sparse", sparse),
+    ("gemm", gemm),
+    ("memory", memory),
+    ("launch", launch),
+    ("compile", compile),
+];
 
 const BLOCK: i64 = 128;
 const D: usize = 128;
@@ -96,11 +104,12 @@ impl Bench {
         Ok(Tensor::zeros(dtype, shape)?.to(&self.device)?)
     }
 
-    /// A side of ours.
-    fn ours<'a>(&'a self, mut call: impl FnMut() -> pantile::Result<()> + 'a) -> Side<'a> {
+    /// A side of ours: from a mark before to a mark behind the launch, as the other side measures.
+    fn ours<'a>(&'a self, mut call: impl FnMut() -> pantile::Result<Running> + 'a) -> Side<'a> {
         Box::new(move || {
-            let ((), time) = self.device.measure(&mut call).map_err(|e| e.to_string())?;
-            Ok(time.as_secs_f64())
+            let measured = self.device.measure(&mut call);
+            let time = measured.and_then(|(running, time)| running.finish().map(|()| time));
+            Ok(time.map_err(|e| e.to_string())?.as_secs_f64())
         })
     }
 
@@ -148,8 +157,8 @@ impl Bench {
         let own = self.ours(|| {
             let outs = vec![Out::Tensor(&mut out), Out::Tensor(&mut lse)];
             match &mask {
-                Some(mask) => kernel.call_into((&q, &k, &v, mask, scale), outs),
-                None => kernel.call_into((&q, &k, &v, scale), outs),
+                Some(mask) => kernel.start_into((&q, &k, &v, mask, scale), outs),
+                None => kernel.start_into((&q, &k, &v, scale), outs),
             }
         });
         let mut tensors = vec![("q", &q), ("k", &k), ("v", &v)];
@@ -182,7 +191,7 @@ fn gemm(bench: &Bench) -> Result<Vec<Row>, Failure> {
         let (a, b) = (bench.noise(&[n, n], DType::BF16)?, bench.noise(&[n, n], DType::BF16)?);
         let (bias, mut c) = (bench.room(&[n], DType::BF16)?, bench.room(&[n, n], DType::BF16)?);
         let kernel = kernel("matmul.tile", "matmul", &bench.device)?;
-        let own = bench.ours(|| kernel.call_into((&a, &b, &bias, false), vec![Out::Tensor(&mut c)]));
+        let own = bench.ours(|| kernel.start_into((&a, &b, &bias, false), vec![Out::Tensor(&mut c)]));
         let other = bench.torch("matmul", &[("a", &a), ("b", &b)], &json!({}));
         let (seconds, ratio) = by_turns(&mut [own, other], bench.rounds, speed);
         Ok(Row {
@@ -215,9 +224,9 @@ fn memory(bench: &Bench) -> Result<Vec<Row>, Failure> {
         [("softmax", "softmax", 2.0), ("RMS norm", "copy", 2.0), ("block means of 128", "copy", 1.0)]
     {
         let own = bench.ours(|| match what {
-            "softmax" => softmax.call_into((&x,), vec![Out::Tensor(&mut out)]),
-            "RMS norm" => rms.call_into((&x, &weight, 1e-6f32), vec![Out::Tensor(&mut out)]),
-            _ => means.call_into((&tokens,), vec![Out::Tensor(&mut small)]),
+            "softmax" => softmax.start_into((&x,), vec![Out::Tensor(&mut out)]),
+            "RMS norm" => rms.start_into((&x, &weight, 1e-6f32), vec![Out::Tensor(&mut out)]),
+            _ => means.start_into((&tokens,), vec![Out::Tensor(&mut small)]),
         });
         let other = bench.torch(op, &[("x", &x)], &json!({}));
         let (seconds, ratio) = by_turns(&mut [own, other], bench.rounds, |s| speed(s) * passes / 2.0);
@@ -232,6 +241,18 @@ fn memory(bench: &Bench) -> Result<Vec<Row>, Failure> {
         });
     }
     Ok(rows)
+}
+
+fn launch(bench: &Bench) -> Result<Vec<Row>, Failure> {
+    let row = |(what, seconds): (&str, f64)| Row {
+        what: what.into(),
+        seconds,
+        rate: (1e6 * seconds, "µs"),
+        beside: "nothing",
+        ratio: Err("the host's time".into()),
+        difference: None,
+    };
+    Ok(launches::measure(&bench.device, bench.rounds)?.into_iter().map(row).collect())
 }
 
 /// From text to a kernel that has run once on as little as there is; nothing of it is cached.

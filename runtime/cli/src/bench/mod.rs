@@ -3,6 +3,7 @@
 
 mod cases;
 mod gpu;
+mod launches;
 mod peak;
 mod peer;
 

@@ -42,10 +42,10 @@ impl Printer<'_> {
             Op::MbarrierInit => "mbarrier.init.shared::cta.b64 [$0], $1;",
             Op::MbarrierArrive => "@$1 mbarrier.arrive.shared::cta.b64 _, [$0];",
             Op::MbarrierExpect => "@$2 mbarrier.arrive.expect_tx.shared::cta.b64 _, [$0], $1;",
-            // Labels are local to the braces.
+            // Labels are local to the braces, and no kernel can be called so.
             Op::MbarrierWait => {
-                "{ .reg .pred done; again: mbarrier.try_wait.parity.shared::cta.b64 done, [$0], $1; \
-                 @done bra over; bra again; over: }"
+                "{ .reg .pred %is_done; %again: mbarrier.try_wait.parity.shared::cta.b64 %is_done, [$0], $1; \
+                 @%is_done bra %over; bra %again; %over: }"
             }
             _ => return,
         };

@@ -154,7 +154,9 @@ impl Printer<'_> {
 
     /// The first fault of a launch stays: it is written where 0 stands.
     pub(super) fn fault(&mut self, inst: &Inst) {
-        let text = "{ .reg .b32 was; @$1 atom.relaxed.gpu.global.cas.b32 was, [$0], 0, $2; }";
+        // No kernel can be called as a register is that starts so; the assembler mixes them up.
+        let text = "{ .reg .b64 %was_there, %found; mov.b64 %found, {$2, $3}; \
+                    @$1 atom.relaxed.gpu.global.cas.b64 %was_there, [$0], 0, %found; }";
         let word = format!("i64 %p{}", self.program.fault_word);
         let asm = Asm::new(text, Effect::Memory).input("l", word);
         let asm = self.inputs(asm, &inst.args);
