@@ -11,8 +11,8 @@ use super::maps::MAP_WORDS;
 use super::{Context, Driven, DriverError, Stream, call, check};
 
 impl Stream {
-    /// Starts a kernel: its parameters are the words, then the tensor maps. (Bulk copies do not find maps in parameters
-    /// that are given as one buffer.)
+    /// Starts a kernel: its parameters are the words, then the tensor maps. They are not given as one buffer: where a parameter
+    /// is aligned to 64 bytes, assemblers let them begin elsewhere than the driver copies a buffer to.
     ///
     /// # Safety
     /// The function takes these words and maps, and the addresses among them hold what it reads and writes until it is done.
