@@ -13,6 +13,7 @@ mod plan;
 mod signature;
 
 pub use bindings::{Bindings, OrderArg};
+pub use check::program::nearest;
 pub use check::tune::Tune;
 pub use infer::{ArgShape, InferError, Inferred, infer};
 pub use module::{Loaded, Module};

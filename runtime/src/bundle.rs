@@ -13,13 +13,13 @@ use pantile_ir::{Func, Order, OrderBody};
 use serde_json::{Value, json};
 use sha3::{Digest, Sha3_256};
 
-use crate::{Error, Module, Result, cuda, write_whole};
+use crate::{Error, Module, Result, cuda, io_words, write_whole};
 
 /// What a bundle starts with.
 const MAGIC: &[u8; 8] = b"PANTILEB";
 
 /// The form of what follows; a reader takes its own alone.
-const FORM: u64 = 1;
+const FORM: u64 = 2;
 
 /// A kernel's code in a bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub struct Bundled {
     pub kernel: String,
     /// Its parameters, with the dtypes and numbers that it was compiled for.
     pub signature: String,
+    /// Which launches it is for: `dense`.
+    pub variant: String,
     /// Threads of a block.
     pub threads: u32,
     /// Bytes of shared memory of a block.
@@ -121,12 +123,12 @@ impl Bundle {
                 continue;
             }
             let ptx = llvm::ptx(program, self.target, &llvm::Options::default()).map_err(|e| match e {
-                llvm::Error::Missing(_) => Error::Device(e.to_string()),
+                llvm::Error::Missing(_) | llvm::Error::Named(..) => Error::Device(e.to_string()),
                 llvm::Error::Program(_) | llvm::Error::Refused(..) => limit(e.to_string()),
             })?;
-            let signature = signature(func);
+            let (signature, variant) = (signature(func), variant.about.to_owned());
             let (kernel, threads, shared) = (func.name.clone(), program.threads, program.shared);
-            self.codes.insert(key, Bundled { kernel, signature, threads, shared, ptx: ptx.text });
+            self.codes.insert(key, Bundled { kernel, signature, variant, threads, shared, ptx: ptx.text });
         }
         Ok(())
     }
@@ -140,8 +142,8 @@ impl Bundle {
     /// all that.
     fn to_bytes(&self) -> Vec<u8> {
         let code = |(key, code): (&String, &Bundled)| {
-            let Bundled { kernel, signature, threads, shared, ptx } = code;
-            json!({ "key": key, "kernel": kernel, "signature": signature, "threads": threads, "shared": shared,
+            let Bundled { kernel, signature, variant, threads, shared, ptx } = code;
+            json!({ "key": key, "kernel": kernel, "signature": signature, "variant": variant, "threads": threads, "shared": shared,
                     "bytes": ptx.len() })
         };
         let codes: Vec<Value> = self.codes.iter().map(code).collect();
@@ -189,6 +191,7 @@ impl Bundle {
             let bundled = Bundled {
                 kernel: text_of("kernel")?,
                 signature: text_of("signature")?,
+                variant: text_of("variant")?,
                 threads: small("threads")?,
                 shared: small("shared")?,
                 ptx: String::from_utf8(text.to_vec()).map_err(|_| wrong())?,
@@ -213,7 +216,7 @@ impl Bundle {
     /// If it cannot be read, is damaged, or was built by another version.
     pub fn read(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = std::fs::read(path).map_err(|e| Error::file(path, format!("cannot be read: {e}")))?;
+        let bytes = std::fs::read(path).map_err(|e| Error::file(path, format!("cannot be read: {}", io_words(&e))))?;
         Self::from_bytes(&bytes).map_err(|why| Error::file(path, why))
     }
 }
@@ -243,9 +246,10 @@ mod tests {
     fn bundle() -> Bundle {
         let mut bundle = Bundle::new("sm_90a").unwrap();
         for threads in [32, 64] {
-            let (kernel, signature, ptx) = ("k".to_owned(), "k(x)".to_owned(), format!("// {threads} äß"));
+            let [kernel, signature, variant] = ["k", "k(x)", "dense"].map(str::to_owned);
+            let ptx = format!("// {threads} äß");
             let key = key(&program(threads), bundle.target);
-            bundle.codes.insert(key, Bundled { kernel, signature, threads, shared: 7, ptx });
+            bundle.codes.insert(key, Bundled { kernel, signature, variant, threads, shared: 7, ptx });
         }
         bundle
     }
@@ -273,7 +277,7 @@ mod tests {
         }
         let mut later = whole;
         later[8] = FORM as u8 + 1;
-        assert!(Bundle::from_bytes(&later).unwrap_err().contains("form 2"));
+        assert!(Bundle::from_bytes(&later).unwrap_err().contains("form 3"));
         assert!(Bundle::from_bytes(b"{}").unwrap_err().contains("no bundle"));
     }
 

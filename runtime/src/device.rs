@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::cache::Cache;
 use crate::cuda::{self, Gpu};
@@ -102,8 +103,27 @@ impl Device {
     /// If this is no GPU, or the bundle is for another kind of GPU.
     pub fn load(&self, bundle: &crate::Bundle) -> Result<()> {
         let name = self.backend.name();
-        let none = || Error::Device(format!("a bundle holds code for GPUs, and the device is `{name}`"));
+        let none = || {
+            Error::Device(format!(
+                "a bundle holds code for GPUs, and the device is `{name}`; name a GPU (`cuda:0`), or no bundle"
+            ))
+        };
         self.gpu.as_ref().ok_or_else(none)?.load(bundle)
+    }
+
+    /// What code for this GPU is compiled for; `None` of other devices.
+    pub fn target(&self) -> Option<pantile_gpu::Target> {
+        self.gpu.as_ref().map(|gpu| gpu.target())
+    }
+
+    /// How long this GPU's driver takes to assemble PTX, and to load the machine code; neither comes from the disk or is
+    /// kept there.
+    ///
+    /// # Errors
+    /// If this is no GPU, or the driver refuses the code.
+    pub fn time_of_loading(&self, ptx: &str) -> Result<[Duration; 2]> {
+        let none = || Error::Device(format!("PTX is for GPUs, and the device is `{}`", self.name()));
+        self.gpu.as_ref().ok_or_else(none)?.time_of_loading(ptx)
     }
 
     /// The number of NVIDIA GPUs.

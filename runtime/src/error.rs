@@ -140,6 +140,25 @@ pub enum Error {
     },
 }
 
+/// What the system says of a file, as half a sentence and without its number.
+pub fn io_words(error: &std::io::Error) -> String {
+    use std::io::ErrorKind;
+    #[allow(clippy::wildcard_enum_match_arm, reason = "the system has many more, and words for them")]
+    let words = match error.kind() {
+        ErrorKind::NotFound => "there is no such file",
+        ErrorKind::PermissionDenied => "this user may not",
+        ErrorKind::IsADirectory => "it is a folder",
+        ErrorKind::NotADirectory => "its path leads through a file",
+        ErrorKind::StorageFull => "the disk is full",
+        ErrorKind::ReadOnlyFilesystem => "the disk is read-only",
+        _ => {
+            let text = error.to_string();
+            return text.split(" (os error").next().unwrap_or_default().to_lowercase();
+        }
+    };
+    words.into()
+}
+
 fn known_items(known: &[String]) -> String {
     if known.is_empty() { String::new() } else { format!("; it has {}", known.join(", ")) }
 }

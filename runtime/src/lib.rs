@@ -30,7 +30,7 @@ pub use buffers::Usage;
 pub use bundle::{Bundle, Bundled};
 pub use device::{Backend, Device, Progress, ProgressHook};
 pub use element::Element;
-pub use error::{Error, Result, SourceError};
+pub use error::{Error, Result, SourceError, io_words};
 pub use kernel::{Constant, Kernel, KernelOn, Outputs, Running};
 pub use launch::{Out, Output};
 pub use mask::Mask;

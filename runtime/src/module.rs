@@ -12,7 +12,7 @@ use pantile_ir::Order;
 
 use crate::kernel::Kernel;
 use crate::pipeline::Pipeline;
-use crate::{Error, Result, SourceError};
+use crate::{Error, Result, SourceError, io_words};
 
 /// A checked module and its text.
 pub(crate) struct Loaded {
@@ -173,6 +173,6 @@ fn read(path: &str) -> std::result::Result<String, String> {
 }
 
 fn read_text(path: &Path) -> std::result::Result<String, String> {
-    let bytes = std::fs::read(path).map_err(|e| format!("cannot be read: {e}"))?;
+    let bytes = std::fs::read(path).map_err(|e| format!("cannot be read: {}", io_words(&e)))?;
     String::from_utf8(bytes).map_err(|e| format!("is not UTF-8 text: {e}"))
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use pantile_ir::DType;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
-use crate::{Error, Result, Tensor};
+use crate::{Error, Result, Tensor, io_words};
 
 /// A tensor file, read into memory.
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ impl TensorFile {
     /// If it cannot be read, or is not a whole safetensors file.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let bytes = fs::read(path).map_err(|e| Error::file(path, format!("cannot be read: {e}")))?;
+        let bytes = fs::read(path).map_err(|e| Error::file(path, format!("cannot be read: {}", io_words(&e))))?;
         Self::from_bytes(path, bytes)
     }
 
@@ -111,7 +111,7 @@ pub fn write_tensors(path: impl AsRef<Path>, tensors: &[(&str, &Tensor)], metada
 /// # Errors
 /// If the file cannot be written.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let failed = |e| Error::file(path, format!("cannot be written: {e}"));
+    let failed = |e| Error::file(path, format!("cannot be written: {}", io_words(&e)));
     match Target::of(path)? {
         Target::Stream => fs::write(path, bytes).map_err(failed),
         Target::File { file, temporary } => {
@@ -133,7 +133,7 @@ pub fn can_write(path: &Path) -> Result<()> {
         Target::Stream => Ok(()),
         Target::File { temporary, .. } => fs::write(&temporary, [])
             .and_then(|()| fs::remove_file(&temporary))
-            .map_err(|e| Error::file(path, format!("cannot be written: {e}"))),
+            .map_err(|e| Error::file(path, format!("cannot be written: {}", io_words(&e)))),
     }
 }
 
@@ -150,7 +150,9 @@ impl Target {
         let file = match fs::metadata(path) {
             Ok(found) if found.is_dir() => return Err(Error::file(path, "is a folder; name a file")),
             Ok(found) if !found.is_file() => return Ok(Target::Stream),
-            Ok(_) => fs::canonicalize(path).map_err(|e| Error::file(path, format!("cannot be written: {e}")))?,
+            Ok(_) => {
+                fs::canonicalize(path).map_err(|e| Error::file(path, format!("cannot be written: {}", io_words(&e))))?
+            }
             Err(_) => path.to_path_buf(),
         };
         let name = file.file_name().ok_or_else(|| Error::file(path, "is not the name of a file"))?;

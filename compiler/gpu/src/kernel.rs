@@ -103,6 +103,8 @@ pub struct Kernel {
 pub struct Variant {
     /// What each thread does.
     pub program: Program,
+    /// Which launches it is for, in a few words.
+    pub about: &'static str,
     /// How its work is laid out over warps and time, as text.
     pub schedule: String,
     maps: Vec<Map>,
@@ -220,7 +222,7 @@ impl Kernel {
         }
         let lower::Lowered { program, sites, schedule } = lower::lower(&self.func, &self.words, &facts, &self.options)?;
         let text = schedule.print(&self.func, &self.options.target.to_string());
-        let made = Arc::new(Variant { program, schedule: text, maps: schedule.maps, sites });
+        let made = Arc::new(Variant { program, about: facts.about(), schedule: text, maps: schedule.maps, sites });
         let mut variants = self.variants.write().unwrap_or_else(PoisonError::into_inner);
         Ok(variants.entry(facts).or_insert(made).clone())
     }

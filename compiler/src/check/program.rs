@@ -181,7 +181,7 @@ impl Program {
 
 /// The candidate that `name` is most likely a slip of, if one is close: at most a third of its letters differ, or one. A
 /// single letter is close to all others, so of it only the case may differ.
-pub(crate) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let letters = name.chars().count();
     let mut candidates = candidates.into_iter();
     if letters < 2 {

@@ -187,9 +187,28 @@ fn look_alike(found: char) -> Option<(Token<'static>, &'static str)> {
     }
 }
 
-/// How much of a string without its end was probably meant as text.
+/// How much of a string without its end was probably meant as text: what comes before brackets that it does not open itself
+/// and that end a statement or the line.
 fn kept_of_open_string(found: &str) -> usize {
-    found.trim_end_matches([')', ']', '}', ';', ',', ' ', '\t', '\r']).len().max(1)
+    const AFTER: [char; 6] = [')', ']', '}', ',', ' ', '\t'];
+    let comment = found.match_indices("//").map(|(at, _)| at).find(|at| found[..*at].trim_end().ends_with(';'));
+    let line = found[..comment.unwrap_or(found.len())].trim_end();
+    let mut open = Vec::new();
+    let mut end = line.len();
+    for (at, letter) in line.char_indices() {
+        match letter {
+            '(' | '[' | '{' => open.push(letter),
+            ')' | ']' | '}' if open.pop().is_none() => {
+                let rest = line[at..].trim_start_matches(AFTER);
+                if rest.is_empty() || rest.starts_with(';') {
+                    end = at;
+                    break;
+                }
+            }
+            _ => {}
+        }
+    }
+    line[..end].trim_end_matches([';', ',', ' ', '\t']).len().max(1)
 }
 
 /// `at` is a keyword in a list before an operand, `all` before a name or number, `order` before `NAME (`; `<` opens constants before `NAME =`.

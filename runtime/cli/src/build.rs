@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use pantile::{Bundle, Module, SourceError};
+use pantile::{Bundle, Bundled, Module, SourceError};
+use pantile_gpu::Target as GpuTarget;
 
 use crate::bind::Bind;
 use crate::device::Tf32;
@@ -29,8 +30,8 @@ pub(crate) struct Options {
     #[arg(required = true)]
     names: Vec<String>,
     /// What to compile for.
-    #[arg(long, value_name = "sm_80|sm_90a|sm_100a|sm_120a")]
-    target: String,
+    #[arg(long, value_name = GpuTarget::NAMES)]
+    target: GpuTarget,
     /// Where the code goes.
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
@@ -43,21 +44,29 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Outcome {
     let output = Target::new("output", &options.output);
     output.check([options.file.as_path()])?;
-    let mut bundle = Bundle::new(&options.target)?.with_tf32(options.tf32.tf32);
+    let mut bundle = Bundle::new(&options.target.name())?.with_tf32(options.tf32.tf32);
     let module = Module::from_file(&options.file)?;
     let start = Instant::now();
     for name in &options.names {
         add(&mut bundle, &module, name, &options.bind)?;
     }
     output.written(bundle.write(&options.output))?;
-    let head = ["kernel", "bytes of PTX", "threads", "shared"].map(str::to_owned).to_vec();
-    let rows = bundle.codes().map(|code| {
-        vec![code.kernel.clone(), code.ptx.len().to_string(), code.threads.to_string(), code.shared.to_string()]
-    });
-    screen::numbers(&[head].into_iter().chain(rows).collect::<Vec<_>>()).iter().for_each(|line| screen::line(line));
+    rows(&bundle);
     let (time, path) = (screen::time(start.elapsed()), options.output.display());
     screen::line(&format!("for {} in {time}, written to {path}", bundle.target()));
     Ok(())
+}
+
+/// One line for each piece of code: its kernel, and the launches that it is for.
+fn rows(bundle: &Bundle) {
+    let row = |code: &Bundled| {
+        let name = format!("{}, {}", code.kernel, code.variant);
+        vec![name, code.ptx.len().to_string(), code.threads.to_string(), code.shared.to_string()]
+    };
+    let mut rows: Vec<Vec<String>> = bundle.codes().map(row).collect();
+    rows.sort();
+    rows.insert(0, ["kernel, tensors", "bytes of PTX", "threads", "shared"].map(str::to_owned).to_vec());
+    screen::numbers(&rows).iter().for_each(|line| screen::line(line));
 }
 
 fn add(bundle: &mut Bundle, module: &Module, name: &str, bind: &Bind) -> Outcome {

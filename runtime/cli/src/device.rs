@@ -43,6 +43,8 @@ fn features() -> Vec<&'static str> {
 impl On {
     /// The device.
     pub(crate) fn device(&self) -> Result<Device, Failure> {
+        // What is wrong with a file shows before what is wrong with the machine.
+        let bundles = self.bundle.iter().map(Bundle::read).collect::<Result<Vec<_>, _>>()?;
         let device = Device::parse(&self.device)?;
         if self.features.cpu_features.is_some() && device.backend() != pantile::Backend::Cpu {
             return input(format!("`--cpu-features` is about the device `cpu`, not `{}`", device.name()));
@@ -54,9 +56,7 @@ impl On {
             ));
         }
         let device = device.with_tf32(self.tf32.tf32);
-        for path in &self.bundle {
-            device.load(&Bundle::read(path)?)?;
-        }
+        bundles.iter().try_for_each(|bundle| device.load(bundle))?;
         self.features.apply(device)
     }
 }

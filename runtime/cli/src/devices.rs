@@ -22,7 +22,10 @@ pub(crate) fn run(_: &Options) -> Outcome {
     screen::table(&rows).iter().for_each(|line| screen::line(line));
     match Device::cuda_count() {
         Ok(0) => screen::line("no GPU: the CUDA driver shows none (see `CUDA_VISIBLE_DEVICES`)"),
-        Ok(_) => {}
+        Ok(count) => {
+            let why = (0..count).filter_map(|n| Device::cuda(n).err());
+            why.for_each(|error| screen::line(&format!("not usable: {error}")));
+        }
         Err(error) => screen::line(&format!("no GPU: {error}")),
     }
     Ok(())

@@ -1,12 +1,13 @@
 //! `pantile emit`: a kernel at any stage of the compiler, as text, and where the time of compiling it goes.
 
 mod gpu;
+mod timings;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
-use pantile::{Module, SourceError};
+use pantile::{Module, SourceError, io_words};
 use pantile_compiler::{Bindings, Signature, passes};
 use pantile_gpu::Target as GpuTarget;
 use pantile_ir::Func;
@@ -23,8 +24,11 @@ use crate::{plan, screen};
   pantile emit kernels/attention.tile attention --stage ir --shape D=128
   pantile emit kernels/attention.tile attention --stage passes --diff
   pantile emit kernels/attention.tile attention_dense --stage tiles --shape D=64
-  pantile emit kernels/norm.tile softmax_rows --stage ptx --target sm_80
+  pantile emit kernels/norm.tile softmax_rows --stage simt
+  pantile emit kernels/norm.tile softmax_rows --stage ptx --target sm_86
+  pantile emit kernels/norm.tile softmax_rows --stage sass --target sm_89
   pantile emit kernels/attention.tile attention --timings
+  pantile emit kernels/attention.tile attention --timings --stage ptx --target sm_90a
   pantile emit kernels/rainfusion.tile rainfusion_paper --stage plan \\
       --shape B=1,H=2,G=2,N=5070,D=64 --const F=13 --const Y=15 --const X=26 \\
       --const text=0 --const scale=0.125")]
@@ -40,11 +44,11 @@ pub(crate) struct Options {
     #[arg(long)]
     diff: bool,
     /// With `--stage simt`, `llvm`, `ptx` and `sass`: the GPU.
-    #[arg(long, value_name = "sm_80|sm_90a|sm_100a|sm_120a", default_value = "sm_90a")]
+    #[arg(long, value_name = GpuTarget::NAMES, default_value = "sm_90a")]
     target: GpuTarget,
     #[command(flatten)]
     tf32: Tf32,
-    /// Where the time goes, from text to code that can be called.
+    /// Where the time goes, from text to code that can be called; with `--stage ptx` that of code for the GPU.
     #[arg(long)]
     timings: bool,
     #[command(flatten)]
@@ -82,7 +86,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
         return input("`--diff` goes with `--stage passes`");
     }
     if options.timings {
-        return timings(options);
+        return timings::show(options);
     }
     let module = Module::from_file(&options.file)?;
     check_kind(options, &module)?;
@@ -201,7 +205,7 @@ fn syntax_tree(options: &Options, module: &Module) -> Outcome {
 
 fn parse(options: &Options) -> Result<(File, Duration), Failure> {
     let text = std::fs::read_to_string(&options.file)
-        .map_err(|e| Failure::Input(format!("{}: cannot be read: {e}", options.file.display())))?;
+        .map_err(|e| Failure::Input(format!("{}: cannot be read: {}", options.file.display(), io_words(&e))))?;
     let start = Instant::now();
     let (file, _) = pantile_grammar::parse(pantile_diag::FileId(0), &text);
     Ok((file, start.elapsed()))
@@ -227,41 +231,4 @@ fn difference(title: &str, before: &str, after: &str) {
     screen::line(&screen::bold(title));
     let diff = similar::TextDiff::from_lines(before, after);
     screen::line(diff.unified_diff().context_radius(2).to_string().trim_end());
-}
-
-/// Compiles once, cold, and says where the time went.
-fn timings(options: &Options) -> Outcome {
-    let (_, parsing) = parse(options)?;
-    let start = Instant::now();
-    let module = Module::from_file(&options.file)?;
-    let loading = start.elapsed();
-    check_kind(options, &module)?;
-    let signature = module.kernel(&options.name)?.signature().clone();
-    let bound = options.bind.kernel(&signature)?;
-    let start = Instant::now();
-    elaborated(&module, &signature, &bound.bindings)?;
-    let elaborating = start.elapsed();
-    let start = Instant::now();
-    let func = optimised(&module, &signature, &bound.bindings)?;
-    let specialising = start.elapsed();
-    let start = Instant::now();
-    let kernel = pantile_cpu::compile(&func, &pantile_cpu::Options::default())
-        .map_err(|limit| Failure::Kernel(limit.message))?;
-    let compiling = start.elapsed();
-    let parts = kernel.timings();
-    let row = |name: &str, time: Duration, note: &str| vec![name.to_owned(), screen::time(time), note.to_owned()];
-    let rows = vec![
-        row("parse", parsing, "text to syntax"),
-        row("check", loading.saturating_sub(parsing), "every item of the file and its imports"),
-        row("elaborate", elaborating, "syntax to Tile IR"),
-        row("passes", specialising.saturating_sub(elaborating), "Tile IR to better Tile IR"),
-        row("lower", parts.plan + parts.emit, "Tile IR to CLIF"),
-        row("machine code", parts.codegen, &format!("{} bytes", kernel.code_bytes())),
-        row("total", loading + specialising + compiling, "text to callable, cold"),
-    ];
-    if !bound.assumed.is_empty() {
-        screen::complain(&format!("assumed {}", bound.assumed.join(", ")));
-    }
-    screen::table(&rows).iter().for_each(|line| screen::line(line));
-    Ok(())
 }

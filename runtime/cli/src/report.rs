@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use pantile::write_whole;
+use pantile::{io_words, write_whole};
 use pantile_kernels::RainFusion;
 
 use crate::canvas::Canvas;
@@ -27,7 +27,7 @@ pub(crate) fn write(
     lines: &[String],
     quality: Option<&Quality>,
 ) -> Outcome {
-    let failed = |e: &dyn std::fmt::Display| Failure::Input(format!("argument `report`: {e}"));
+    let failed = |e: &dyn std::fmt::Display| Failure::Input(format!("`--report`: {e}"));
     let mut files = Vec::new();
     let masks = masks(config, measured, &mut files)?;
     let charts = match quality {
@@ -36,7 +36,8 @@ pub(crate) fn write(
     };
     let page = page(lines, &charts, &masks).map_err(|e| failed(&e))?;
     files.push(File { name: "index.html".into(), bytes: page.into_bytes() });
-    std::fs::create_dir_all(dir).map_err(|e| failed(&format!("{}: cannot be made: {e}", dir.display())))?;
+    std::fs::create_dir_all(dir)
+        .map_err(|e| failed(&format!("{}: cannot be made: {}", dir.display(), io_words(&e))))?;
     files.iter().try_for_each(|file| write_whole(&dir.join(&file.name), &file.bytes).map_err(|e| failed(&e)))
 }
 
@@ -63,7 +64,7 @@ fn masks(config: &RainFusion, measured: &Measured, files: &mut Vec<File>) -> Res
 
 /// A picture's file, and the page's mention of it.
 fn figure(name: String, title: &str, canvas: &Canvas, files: &mut Vec<File>) -> Result<String, Failure> {
-    let bytes = canvas.encode().map_err(|e| Failure::Input(format!("argument `report`: {name}: {e}")))?;
+    let bytes = canvas.encode().map_err(|e| Failure::Input(format!("`--report`: {name}: {e}")))?;
     let mention = format!("<figure><img src=\"{name}\" alt=\"{title}\"></figure>\n");
     files.push(File { name, bytes });
     Ok(mention)

@@ -150,11 +150,11 @@ fn bad_input_is_refused_and_leaves_nothing() {
         refused(&[&["rainfusion", "--input", input, "--output", &out, "--block", "32"], more].concat(), 2, words);
         assert!(!Path::new(&out).exists(), "{more:?} left an output");
     };
-    case(&inputs.path("missing"), &[], &["`input`", "cannot be read"]);
-    case("Cargo.toml", &[], &["`input`", "not a whole safetensors file"]);
+    case(&inputs.path("missing"), &[], &["`--input`", "cannot be read"]);
+    case("Cargo.toml", &[], &["`--input`", "not a whole safetensors file"]);
     let whole = fs::read(&fine).expect("bytes");
     fs::write(inputs.path("cut"), &whole[..whole.len() - 5]).expect("a file");
-    case(&inputs.path("cut"), &[], &["`input`", "not a whole safetensors file"]);
+    case(&inputs.path("cut"), &[], &["`--input`", "not a whole safetensors file"]);
 
     case(&file("rank", [&[2, 192, 8], good, good]), &[], &["`q`", "3 axes"]);
     case(&file("batch", [good, &[2, 2, 192, 8], good]), &[], &["`k`", "B = 2", "q has B = 1"]);
@@ -162,7 +162,7 @@ fn bad_input_is_refused_and_leaves_nothing() {
     case(&file("heads", [&[1, 3, 192, 8], good, good]), &[], &["`k`", "2 heads", "q's 3"]);
     case(&file("kv", [good, good, &[1, 1, 192, 8]]), &[], &["`v`", "1 heads", "k has 2"]);
     case(&file("zero", [&[1, 0, 192, 8], good, good]), &[], &["`q`", "H must not be zero"]);
-    case(&file("tokens", [&[1, 2, 190, 8]; 3]), &[], &["`grid`", "3·8·8 = 192 tokens", "N = 190"]);
+    case(&file("tokens", [&[1, 2, 190, 8]; 3]), &[], &["`--grid`", "3·8·8 = 192 tokens", "N = 190"]);
 
     let doubles = Tensor::zeros(DType::F64, good).expect("a tensor");
     let mixed = Tensor::zeros(DType::F16, good).expect("a tensor");
@@ -176,30 +176,30 @@ fn bad_input_is_refused_and_leaves_nothing() {
     write_tensors(inputs.path("two"), &[("q", &floats)], &grid("3,8,8")).expect("a file");
     case(&inputs.path("two"), &[], &["`k`", "no tensor `k`"]);
     let plain = inputs.file("plain", [good; 3], &[]);
-    case(&plain, &[], &["`grid`", "give `--grid F,Y,X`"]);
-    case(&inputs.file("sly", [good; 3], &grid("3,8")), &[], &["`grid`", "F,Y,X"]);
+    case(&plain, &[], &["`--grid`", "give `--grid F,Y,X`"]);
+    case(&inputs.file("sly", [good; 3], &grid("3,8")), &[], &["`--grid`", "F,Y,X"]);
 
-    case(&fine, &["--grid", "3,8,9"], &["`grid`", "216 tokens", "N = 192"]);
-    case(&fine, &["--grid", "0,8,8"], &["`grid`", "zero"]);
+    case(&fine, &["--grid", "3,8,9"], &["`--grid`", "216 tokens", "N = 192"]);
+    case(&fine, &["--grid", "0,8,8"], &["`--grid`", "zero"]);
     case(&fine, &["--grid", "3,8"], &["--grid", "F,Y,X"]);
-    case(&fine, &["--grid", "4294967296,4294967296,8"], &["`grid`", "2^31"]);
-    case(&fine, &["--text", "5"], &["`grid`", "5 text tokens", "197"]);
-    case(&fine, &["--grid", "2,8,12"], &["`grid`", "even number of frames", "mindie"]);
+    case(&fine, &["--grid", "4294967296,4294967296,8"], &["`--grid`", "2^31"]);
+    case(&fine, &["--text", "5"], &["`--grid`", "5 text tokens", "197"]);
+    case(&fine, &["--grid", "2,8,12"], &["`--grid`", "even number of frames", "mindie"]);
     for sparsity in ["1", "-0.1", "NaN", "inf", "1.5"] {
-        case(&fine, &["--sparsity", sparsity], &["`sparsity`", "[0, 1)"]);
+        case(&fine, &["--sparsity", sparsity], &["`--sparsity`", "[0, 1)"]);
     }
     case(&fine, &["--block", "0"], &["--block"]);
-    case(&fine, &["--scale", "NaN"], &["`scale`", "finite"]);
+    case(&fine, &["--scale", "NaN"], &["`--scale`", "finite"]);
     case(&fine, &["--dtype", "i8"], &["--dtype", "`i8` is not one of f32, f16, bf16"]);
     case(&fine, &["--device", "cuda:99"], &["device `cuda:99`", "GPU"]);
     case(&fine, &["--device", "cuda:x"], &["no device `cuda:x`", "cuda:N"]);
     case(&fine, &["--device", "tpu"], &["no device `tpu`"]);
-    case(&fine, &["--runs", "0"], &["`runs`"]);
+    case(&fine, &["--runs", "0"], &["`--runs`"]);
     case(&fine, &["--sparsity", "most"], &["--sparsity", "`most` is not a number"]);
     for option in ["--text", "--runs"] {
         case(&fine, &[option, "-1"], &[option, "`-1` is not a whole number"]);
     }
-    case(&fine, &["--report", &fine], &["`report`", "is not a folder"]);
+    case(&fine, &["--report", &fine], &["`--report`", "is not a folder"]);
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn what_cannot_be_written_is_said_before_any_work() {
             "out" => format!("--out=out={path}"),
             _ => format!("--{option}={path}"),
         };
-        let argument = format!("`{option}`");
+        let argument = format!("`--{option}`");
         let case = |path: &str, words| refused(&[command, &[&to(path)]].concat(), 2, &[&argument, words]);
         case(&nowhere, "there is no folder");
         case(&folder, "is a folder; name a file");
@@ -252,7 +252,7 @@ fn kernels_run_on_files() {
     refused(&[&add[..], &both, &["--const", "P=8", "--const", "P=8"]].concat(), 2, &["`P` is given twice"]);
     refused(&[&add[..], &["--arg", "x=in.safetensors"]].concat(), 2, &["`x`", "FILE.safetensors:TENSOR"]);
     refused(&["run", "kernels/elementwise.tile", "add"], 2, &["no kernel `add`", "vector_add"]);
-    refused(&["run", "nowhere.tile", "add"], 2, &["nowhere.tile", "cannot be read"]);
+    refused(&["run", "nowhere.tile", "add"], 2, &["nowhere.tile: cannot be read: there is no such file"]);
 }
 
 #[test]
@@ -293,6 +293,17 @@ fn every_stage_is_shown() {
         ["parse", "check", "passes", "machine code", "total"].iter().all(|part| timings.contains(part)),
         "{timings}"
     );
+    let shown = pantile(&["emit", "kernels/attention.tile", "attention", "--timings", "--stage", "ptx"]);
+    if shown.status.success() {
+        let (timings, said) = (text(&shown.stdout), text(&shown.stderr));
+        for part in ["parse", "passes", "lower", "LLVM IR", "open LLVM", "LLVM's passes", "PTX", "total"] {
+            assert!(timings.contains(part), "{timings}");
+        }
+        assert!(timings.contains("assemble") || said.contains("no GPU of sm_90a"), "{timings}{said}");
+    } else {
+        assert!(text(&shown.stderr).contains("LLVM"), "{}", text(&shown.stderr));
+    }
+    refused(&["emit", "kernels/attention.tile", "attention", "--timings", "--stage", "ir"], 2, &["--stage clif"]);
     refused(&["emit", "kernels/rainfusion.tile", "rainfusion_paper"], 2, &["is a pipeline", "--stage plan"]);
     refused(&["emit", "kernels/attention.tile", "attention", "--stage", "plan"], 2, &["is a kernel"]);
     refused(&["emit", "kernels/attention.tile", "attention", "--shape", "Z=3"], 2, &["no extent `Z`"]);
@@ -328,7 +339,11 @@ order back(p in F * Y * X, F: int, Y: int, X: int) -> int { F * Y * X - 1 - p }"
     let shown = done(&["selftest", &source]);
     // Indices of -1 stop both devices.
     assert!(shown.contains("own") && shown.contains("back"), "{shown}");
-    refused(&["selftest", "--only", "nothing"], 2, &["nothing is called so", "--only"]);
+    for (part, words) in [("sofmax", "did you mean `softmax`?"), ("nonsense", "there are abs_heads_mean, attention")] {
+        let output = pantile(&["selftest", "--only", part]);
+        assert!(output.stdout.is_empty(), "a table head for nothing: {}", text(&output.stdout));
+        refused(&["selftest", "--only", part], 2, &["`--only`: nothing is called", words]);
+    }
 }
 
 #[test]
@@ -352,17 +367,30 @@ fn code_for_gpus_is_shown_and_bundled_without_one() {
     if output.status.success() {
         assert!(text(&softmax(&["--stage", "ptx", "--target", "sm_80"]).stdout).contains(".target sm_80"));
         let bundle = pantile::Bundle::read(&file).expect("a bundle");
+        let built = text(&output.stdout);
+        for variant in ["softmax_rows, any strides", "softmax_rows, dense  ", "softmax_rows, dense, aligned to 16 bytes"] {
+            assert!(built.contains(variant), "{built}");
+        }
         assert!(bundle.codes().count() > 1 && bundle.codes().all(|code| code.ptx.contains(".entry softmax_rows(")));
         let run = ["run", "kernels/norm.tile", "softmax_rows", "--device", "interp", "--bundle", &file];
-        refused(&run, 2, &["a bundle holds code for GPUs", "`interp`"]);
+        refused(&run, 2, &["a bundle holds code for GPUs", "`interp`", "`cuda:0`"]);
         fs::write(&file, &fs::read(&file).expect("a file")[1..]).expect("a file");
-        refused(&run, 2, &["is no bundle"]);
+        // The file is looked at before the device.
+        for device in ["interp", "cuda:99"] {
+            refused(&["run", "kernels/norm.tile", "softmax_rows", "--device", device, "--bundle", &file], 2, &["is no bundle"]);
+        }
     } else {
         // Without LLVM there is no PTX, and the command says what to install.
         assert!(said.contains("LLVM") && said.contains("install"), "{said}");
     }
-    let wrong = args("sm_75", &file);
-    refused(&wrong.iter().map(String::as_str).collect::<Vec<_>>(), 2, &["`sm_75` is too old", "sm_80"]);
+    for (target, words) in [("sm_75", "`sm_75` is too old; `sm_80` is the least"), ("sm_90", "which is `sm_90a`")] {
+        let wrong = args(target, &file);
+        refused(&wrong.iter().map(String::as_str).collect::<Vec<_>>(), 2, &[words, "sm_86|sm_87|sm_89"]);
+        let emit = ["emit", "kernels/norm.tile", "softmax_rows", "--stage", "ptx", "--target", target];
+        refused(&emit, 2, &[words, "sm_86|sm_87|sm_89"]);
+    }
+    let large = ["emit", "kernels/attention.tile", "attention", "--const", "BQ=1024", "--const", "BK=1024", "--stage", "ptx"];
+    refused(&large, 3, &["leaves 4096 of them to each of 256 threads", "`--const BQ=128 --const BK=128`"]);
 }
 
 #[test]
@@ -377,6 +405,9 @@ fn speed_is_measured_and_written() {
     refused(&["bench", "cpu", "--torch", "false"], 2, &["--torch", "no torch", "pip"]);
     refused(&["bench", "cpu", "--only", "everything"], 2, &["everything", "dense"]);
     refused(&["bench", "cpu", "--rounds", "0"], 2, &["1..=1000"]);
+    for device in ["cpu", "gpu"] {
+        refused(&["bench", device, "--rounds", "-1"], 2, &["`-1` is not a whole number"]);
+    }
 }
 
 #[test]
@@ -407,6 +438,9 @@ fn codes_and_plans_are_explained() {
 fn every_command_has_help_with_examples_that_fit_a_terminal() {
     for command in ["rainfusion", "run", "check", "emit", "explain", "devices", "selftest", "build"] {
         let said = done(&[command, "--help"]);
+        let notes = said.lines().skip_while(|line| !line.starts_with("Every ")).take_while(|line| !line.is_empty());
+        let broken = notes.clone().zip(notes.skip(1)).find(|(line, _)| line.chars().count() < 60);
+        assert_eq!(broken, None, "{command} --help breaks a line twice");
         let examples = said.split("Examples:").nth(1).unwrap_or_else(|| panic!("{command} --help has no examples"));
         assert!(examples.contains(&format!("pantile {command}")), "{examples}");
         // A line that the terminal wraps is no longer a command to copy.

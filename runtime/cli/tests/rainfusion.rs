@@ -78,7 +78,7 @@ fn an_order_that_faults_names_its_option() {
     refused(
         &["rainfusion", "--input", &file, "--order", "never(step: 0)", "--order-file", &source],
         2,
-        &["`order`", "zero"],
+        &["`--order`", "zero"],
     );
 }
 
@@ -130,15 +130,15 @@ order far(p in N, N: int) -> int { p + 1 }
         let args = ["rainfusion", "--input", &file, "--text", "6", "--block", "16", "--order-file", &source];
         refused(&[&args[..], &["--order", order]].concat(), 2, words);
     };
-    case("spiral", &["`order`", "no order `spiral`", "back, columns, half, far"]);
-    case("columns", &["`order`", "needs `flip`"]);
-    case("columns(1)", &["`order`", "true or false"]);
-    case("columns(true, flip: true)", &["`order`", "given twice"]);
-    case("columns(true, F: 3)", &["`order`", "takes (flip)", "none of them"]);
-    case("back(M: 3)", &["`order`", "none of them"]);
-    case("back(", &["`order`", "parenthesis"]);
-    case("half", &["`order`", "visits 8 of 16 tokens"]);
-    case("far", &["`order`", "token 16 of a clip of 16"]);
+    case("spiral", &["`--order`", "no order `spiral`", "back, columns, half, far"]);
+    case("columns", &["`--order`", "needs `flip`"]);
+    case("columns(1)", &["`--order`", "true or false"]);
+    case("columns(true, flip: true)", &["`--order`", "given twice"]);
+    case("columns(true, F: 3)", &["`--order`", "takes (flip)", "none of them"]);
+    case("back(M: 3)", &["`--order`", "none of them"]);
+    case("back(", &["`--order`", "parenthesis"]);
+    case("half", &["`--order`", "visits 8 of 16 tokens"]);
+    case("far", &["`--order`", "token 16 of a clip of 16"]);
     fs::write(&source, "order back(p in N, N: int) -> int { nothing }").expect("a file");
     refused(&["rainfusion", "--order-file", &source, "--order", "back"], 1, &["E0101"]);
 }
@@ -195,12 +195,12 @@ fn keys_may_be_other_tokens() {
         refused(&[&["rainfusion", "--input", &file, "--block", "16"], more].concat(), 2, words);
     };
     case(&[], &["`k`", "N = 150", "`--keys-grid`"]);
-    case(&["--keys-grid", "1,12,11"], &["`keys-grid`", "132 tokens", "M = 150"]);
+    case(&["--keys-grid", "1,12,11"], &["`--keys-grid`", "132 tokens", "M = 150"]);
     case(&["--keys-grid", "1,12"], &["--keys-grid", "F,Y,X"]);
-    case(&["--keys-text", "6"], &["`keys-text`", "--keys-grid F,Y,X"]);
+    case(&["--keys-text", "6"], &["`--keys-text`", "--keys-grid F,Y,X"]);
     case(&["--keys-grid", "1,12,12", "--keys-text", "-6"], &["--keys-text", "whole number"]);
-    case(&["--keys-grid", "1,15,10", "--order", "windows(wf: 1, wy: 2, wx: 2)"], &["`order`", "hold other tokens"]);
-    case(&["--keys-grid", "1,15,10", "--compat"], &["`compat`"]);
+    case(&["--keys-grid", "1,15,10", "--order", "windows(wf: 1, wy: 2, wx: 2)"], &["`--order`", "hold other tokens"]);
+    case(&["--keys-grid", "1,15,10", "--compat"], &["`--compat`"]);
 }
 
 #[test]
@@ -235,33 +235,33 @@ fn a_mask_that_was_written_serves_again() {
         refused(&[&args[..], more].concat(), 2, words);
         assert!(!Path::new(&out).exists());
     };
-    case(&inputs.path("missing"), &[], &["`mask-in`", "cannot be read"]);
-    case(&file, &[], &["`mask-in`", "no tensor `mask`"]);
-    case(&mask, &["--order", "raster"], &["`mask-in`", "order paper", "--order"]);
+    case(&inputs.path("missing"), &[], &["`--mask-in`", "cannot be read"]);
+    case(&file, &[], &["`--mask-in`", "no tensor `mask`"]);
+    case(&mask, &["--order", "raster"], &["`--mask-in`", "order paper", "--order"]);
     // A file's order is not the operator's own of the same name.
     let (source, along) = (inputs.path("own.tile"), inputs.path("along.safetensors"));
     fs::write(&source, "order paper(p in N, N: int) -> int { p }").expect("a file");
     let own = ["--order-file", &source, "--order", "paper"];
     done(&[&["rainfusion", "--input", &file, "--block", "16", "--mask-out", &along][..], &own].concat());
-    case(&along, &[], &["`mask-in`", "order paper of a file"]);
+    case(&along, &[], &["`--mask-in`", "order paper of a file"]);
     done(&[&["rainfusion", "--input", &file, "--block", "16", "--mask-in", &along][..], &own].concat());
-    case(&mask, &["--first-apart"], &["`mask-in`", "first-apart false"]);
-    case(&mask, &["--block", "32"], &["`mask-in`", "block 16"]);
-    case(&mask, &["--grid", "1,8,24"], &["`mask-in`", "grid 3,8,8"]);
+    case(&mask, &["--first-apart"], &["`--mask-in`", "first-apart false"]);
+    case(&mask, &["--block", "32"], &["`--mask-in`", "block 16"]);
+    case(&mask, &["--grid", "1,8,24"], &["`--mask-in`", "grid 3,8,8"]);
     case(&mask, &["--sparsity", "0.5"], &["--sparsity", "--mask-in"]);
     case(&mask, &["--mass", "0.5"], &["--mass", "--mask-in"]);
     case(&mask, &["--quality"], &["--quality", "--mask-in"]);
-    case(&mask, &["--mask-out", &mask], &["`mask-out`", "is read by this command"]);
-    case(&mask, &["--mask-out", &out], &["`mask-out`", "is also the output"]);
-    case(&mask, &["--mask-out", &inputs.path("no/folder")], &["`mask-out`", "there is no folder"]);
+    case(&mask, &["--mask-out", &mask], &["`--mask-out`", "is read by this command"]);
+    case(&mask, &["--mask-out", &out], &["`--mask-out`", "is also the output"]);
+    case(&mask, &["--mask-out", &inputs.path("no/folder")], &["`--mask-out`", "there is no folder"]);
     let other = inputs.path("other");
     let write = |tensor: &Tensor| write_tensors(&other, &[("mask", tensor)], &[]).expect("a file");
     write(&Tensor::zeros(DType::U8, &[1, 2, 12, 11]).expect("a tensor"));
-    case(&other, &[], &["`mask-in`", "[1, 2, 12, 11]", "[1, 2, 12, 12]"]);
+    case(&other, &[], &["`--mask-in`", "[1, 2, 12, 11]", "[1, 2, 12, 12]"]);
     write(&Tensor::zeros(DType::F32, &[1, 2, 12, 12]).expect("a tensor"));
-    case(&other, &[], &["`mask-in`", "f32", "must be u8"]);
+    case(&other, &[], &["`--mask-in`", "f32", "must be u8"]);
     write(&Tensor::from_slice(&[1, 1, 1, 2], &[1u8, 7]).expect("a tensor"));
-    case(&other, &[], &["`mask-in`", "holds 7"]);
+    case(&other, &[], &["`--mask-in`", "holds 7"]);
 }
 
 /// Without queries all logits are zero, so the log-sum-exp is the logarithm of the number of kept keys.
@@ -331,33 +331,33 @@ fn options_that_do_not_fit_are_refused_by_name() {
         refused(&[&args[..], more].concat(), 2, words);
         assert!(!Path::new(&out).exists(), "{more:?} left an output");
     };
-    case(&["--order", "spiral"], &["`order`", "no order `spiral`", "hilbert", "--order-file"]);
-    case(&["--order", "windows-2x8"], &["`order`", "windows-2x8x8"]);
-    case(&["--order", "padded-2xax8"], &["`order`", "windows-FxYxX"]);
-    case(&["--order", "windows-0x8x8"], &["`order`", "0×8×8"]);
-    case(&["--order", "windows-99x99x99"], &["`order`", "4096"]);
-    case(&["--order", "windows(wf: 2)"], &["`order`", "needs `wy`"]);
-    case(&["--order", "windows(0, 1)"], &["`order`", "needs `wx`"]);
-    case(&["--order-file", &inputs.path("missing.tile"), "--order", "back"], &["`order-file`", "cannot be read"]);
+    case(&["--order", "spiral"], &["`--order`", "no order `spiral`", "hilbert", "--order-file"]);
+    case(&["--order", "windows-2x8"], &["`--order`", "windows-2x8x8"]);
+    case(&["--order", "padded-2xax8"], &["`--order`", "windows-FxYxX"]);
+    case(&["--order", "windows-0x8x8"], &["`--order`", "0×8×8"]);
+    case(&["--order", "windows-99x99x99"], &["`--order`", "4096"]);
+    case(&["--order", "windows(wf: 2)"], &["`--order`", "needs `wy`"]);
+    case(&["--order", "windows(0, 1)"], &["`--order`", "needs `wx`"]);
+    case(&["--order-file", &inputs.path("missing.tile"), "--order", "back"], &["`--order-file`", "cannot be read"]);
     case(&["--order-file", "kernels/orders.tile"], &["--order"]);
-    case(&["--sparsity", "0.1,0.2,0.3"], &["`sparsity`", "3 numbers", "2 heads"]);
+    case(&["--sparsity", "0.1,0.2,0.3"], &["`--sparsity`", "3 numbers", "2 heads"]);
     case(&["--sparsity", "0.1,"], &["--sparsity", "not a number"]);
-    case(&["--sparsity", "0.5,1"], &["`sparsity`", "[0, 1)"]);
+    case(&["--sparsity", "0.5,1"], &["`--sparsity`", "[0, 1)"]);
     for mass in ["0", "1.5", "-0.1", "NaN"] {
-        case(&["--mass", mass], &["`mass`", "(0, 1]"]);
+        case(&["--mass", mass], &["`--mass`", "(0, 1]"]);
     }
     case(&["--mass", "much"], &["--mass", "not a number"]);
     case(&["--mass", "0.9", "--sparsity", "0.8"], &["--mass", "--sparsity", "cannot be used"]);
     case(&["--grid", "3,8,8+"], &["--grid", "F,Y,X"]);
-    case(&["--grid", "1,8,8+1,8,8"], &["`grid`", "128 tokens", "N = 192"]);
-    case(&["--grid", "2,8,12"], &["`grid`", "even", "--lone-last"]);
-    case(&["--grid", "1,8,8+2,8,8", "--compat", "--lone-last"], &["`compat`", "one video"]);
+    case(&["--grid", "1,8,8+1,8,8"], &["`--grid`", "128 tokens", "N = 192"]);
+    case(&["--grid", "2,8,12"], &["`--grid`", "even", "--lone-last"]);
+    case(&["--grid", "1,8,8+2,8,8", "--compat", "--lone-last"], &["`--compat`", "one video"]);
     let closed = inputs.path("closed");
     fs::write(&closed, "a file").expect("a file");
     for path in [closed.clone(), format!("{closed}/report"), format!("{closed}/a/report")] {
-        case(&["--quality", "--report", &path], &["`report`", "is not a folder"]);
+        case(&["--quality", "--report", &path], &["`--report`", "is not a folder"]);
     }
-    case(&["--report", "/proc/self/report"], &["`report`", "/proc/self/report"]);
+    case(&["--report", "/proc/self/report"], &["`--report`", "/proc/self/report"]);
 }
 
 #[test]

@@ -194,7 +194,9 @@ impl Launcher {
             return Err(self.limit(format!("a block needs {need} bytes of shared memory, and {gpu} has {most}; {way}")));
         }
         let ptx = gpu.ptx(program).map_err(|e| match e {
-            llvm::Error::Missing(_) => Error::Device(format!("`{name}` is in no bundle that was loaded, and {e}")),
+            llvm::Error::Missing(_) | llvm::Error::Named(..) => {
+                Error::Device(format!("`{name}` is in no bundle that was loaded, and {e}"))
+            }
             llvm::Error::Program(_) | llvm::Error::Refused(..) => self.limit(e.to_string()),
         })?;
         let version = gpu.version.0;

@@ -7,14 +7,16 @@ mod faults;
 mod launch;
 mod memory;
 
+use std::ffi::CString;
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pantile_gpu::simt::Program;
 use pantile_gpu::{Target, llvm};
 
 pub(crate) use driver::code::Event;
+use driver::code::{Module, assemble};
 use driver::{Context, DriverError, Facts, Stream};
 use faults::Faults;
 pub(crate) use launch::{Launcher, Started, compile};
@@ -23,33 +25,33 @@ pub(crate) use memory::Buffer;
 use crate::bundle::{self, Bundle};
 use crate::{Error, Result};
 
-/// The oldest CUDA version whose driver will do, as the driver counts: PTX 8.0 and tensor maps come with it.
-const LEAST_CUDA: i32 = 12_000;
-
 /// The driver, started: the CUDA version that it supports, or what is missing.
 fn started() -> Result<i32> {
     static STARTED: OnceLock<std::result::Result<i32, String>> = OnceLock::new();
     let start = || {
         if !driver::is_present() {
             return Err(
-                "there is no CUDA driver here (`libcuda.so` is not found); install that of the GPU, or use `cpu`"
+                "there is no CUDA driver here (`libcuda.so` is not found); install NVIDIA's driver, or use `cpu`"
                     .to_owned(),
             );
         }
         let version = driver::start().map_err(|e| format!("the CUDA driver does not start: {e}; use `cpu`"))?;
-        check_version(version)?;
+        check_version(version, None)?;
         Ok(version)
     };
     STARTED.get_or_init(start).clone().map_err(Error::Device)
 }
 
-fn check_version(version: i32) -> std::result::Result<(), String> {
-    if version >= LEAST_CUDA {
+/// That a driver takes the code for a target, or for the oldest one.
+fn check_version(version: i32, target: Option<Target>) -> std::result::Result<(), String> {
+    let least = target.unwrap_or(Target::SM_80).least_cuda();
+    if version >= least {
         return Ok(());
     }
-    let (got, want) = (Version(version), Version(LEAST_CUDA));
+    let (got, want) = (Version(version), Version(least));
+    let of = target.map_or(String::new(), |target| format!(" for {target}"));
     Err(format!(
-        "the CUDA driver supports CUDA {got} only, and {want} is the least; update NVIDIA's driver, or use `cpu`"
+        "the CUDA driver supports CUDA {got} only, and {want} is the least{of}; update NVIDIA's driver, or use `cpu`"
     ))
 }
 
@@ -125,6 +127,8 @@ impl Gpu {
         let facts = driver::facts(index).map_err(failed)?;
         let target = Target::of_capability(facts.major, facts.minor)
             .map_err(|why| Error::Device(format!("device `{name}`, {}: {why}; use `cpu`", facts.name)))?;
+        check_version(version.0, Some(target))
+            .map_err(|why| Error::Device(format!("device `{name}`, {}: {why}", facts.name)))?;
         let context = Context::open(index, facts.pools).map_err(failed)?;
         let stream = Stream::new(&context, facts.pools).map_err(failed)?;
         let (faults, bundles, lost) = (Faults::default(), RwLock::default(), OnceLock::new());
@@ -177,6 +181,24 @@ impl Gpu {
         }
     }
 
+    /// What its code is compiled for.
+    pub(crate) fn target(&self) -> Target {
+        self.target
+    }
+
+    /// How long the driver takes to assemble PTX, and to load what comes of it.
+    ///
+    /// # Errors
+    /// If the driver refuses the code.
+    pub(crate) fn time_of_loading(&self, ptx: &str) -> Result<[Duration; 2]> {
+        let text = CString::new(ptx).map_err(|_| Error::Device("PTX has no zero bytes".into()))?;
+        let start = Instant::now();
+        let cubin = assemble(&self.context, &text).map_err(|e| self.failed("the assembly", &e))?;
+        let assembly = start.elapsed();
+        Module::load(&self.context, &cubin).map_err(|e| self.failed("the loading", &e))?;
+        Ok([assembly, start.elapsed() - assembly])
+    }
+
     /// A mark behind the work that is queued.
     ///
     /// # Errors
@@ -220,13 +242,15 @@ impl Gpu {
 
 #[cfg(test)]
 mod tests {
-    use super::{Version, check_version};
+    use super::{Target, Version, check_version};
 
     #[test]
     fn old_drivers_are_told_with_both_versions() {
-        assert!(check_version(12_000).is_ok() && check_version(13_000).is_ok());
-        let why = check_version(11_080).unwrap_err();
-        assert!(why.contains("11.8") && why.contains("12.0") && why.contains("update"), "{why}");
+        assert!(check_version(12_040, None).is_ok() && check_version(13_000, Some(Target::SM_120A)).is_ok());
+        let why = check_version(12_030, None).unwrap_err();
+        assert!(why.contains("12.3") && why.contains("12.4") && why.contains("update"), "{why}");
+        let why = check_version(12_040, Some(Target::SM_120A)).unwrap_err();
+        assert!(why.contains("12.4") && why.contains("12.8 is the least for sm_120a"), "{why}");
         assert_eq!(Version(12_080).to_string(), "12.8");
     }
 }

@@ -11,11 +11,13 @@ pub(super) const VARIABLE: &str = "PANTILE_LLVM";
 /// What the dynamic loader knows LLVM 22 by.
 const NAMES: &[&str] = &["libLLVM.so.22.1", "libLLVM-22.so.1", "libLLVM-22.so", "/usr/lib/llvm-22/lib/libLLVM.so.1"];
 
-/// The candidates, best first.
+/// The library that the user names.
+pub(super) fn named() -> Option<PathBuf> {
+    std::env::var_os(VARIABLE).filter(|path| !path.is_empty()).map(PathBuf::from)
+}
+
+/// The candidates where the user names none, best first.
 pub(super) fn candidates() -> Vec<PathBuf> {
-    if let Some(path) = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
-        return vec![PathBuf::from(path)];
-    }
     let mut found: Vec<PathBuf> = NAMES.iter().map(PathBuf::from).collect();
     let mut roots: Vec<PathBuf> = sysroot().into_iter().collect();
     roots.extend(toolchains());

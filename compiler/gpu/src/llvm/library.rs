@@ -24,6 +24,8 @@ pub enum Error {
     Program(String),
     /// No library serves: what was tried, and why it does not.
     Missing(Vec<(PathBuf, String)>),
+    /// The library that the user names does not serve; no other is taken in its place.
+    Named(PathBuf, String),
     /// LLVM does not take the text: a bug here. The step, and LLVM's words.
     Refused(&'static str, String),
 }
@@ -33,6 +35,13 @@ impl fmt::Display for Error {
         match self {
             Error::Program(what) => write!(f, "the GPU program is malformed, which is a bug: {what}"),
             Error::Refused(step, what) => write!(f, "LLVM refuses the GPU program at `{step}`, which is a bug: {what}"),
+            Error::Named(path, why) => write!(
+                f,
+                "{} names {}, which does not serve: {why}; name the shared library of an LLVM {MAJOR}, or unset it to \
+                 have one looked for",
+                find::VARIABLE,
+                path.display()
+            ),
             Error::Missing(tried) => {
                 let variable = find::VARIABLE;
                 write!(f, "code for GPUs needs LLVM {MAJOR} as a shared library, and none serves; ")?;
@@ -96,10 +105,19 @@ pub struct Library {
 /// LLVM, opened at the first call.
 ///
 /// # Errors
-/// [`Error::Missing`] if no library serves.
+/// [`Error::Missing`] if no library serves, [`Error::Named`] if the one that `PANTILE_LLVM` names does not.
 pub fn library() -> Result<&'static Library, Error> {
     static LIBRARY: OnceLock<Result<Library, Error>> = OnceLock::new();
-    LIBRARY.get_or_init(|| first(find::candidates())).as_ref().map_err(Clone::clone)
+    let open = || match find::named() {
+        Some(path) => named(path),
+        None => first(find::candidates()),
+    };
+    LIBRARY.get_or_init(open).as_ref().map_err(Clone::clone)
+}
+
+/// The library that the user names.
+pub(super) fn named(path: PathBuf) -> Result<Library, Error> {
+    Library::open(&path).map_err(|why| Error::Named(path, why))
 }
 
 /// The first of some libraries that serves.
@@ -118,7 +136,7 @@ impl Library {
     /// Opens a library and prepares it for GPUs.
     fn open(path: &Path) -> Result<Self, String> {
         // SAFETY: opening runs the library's initialisers; LLVM's register its options and passes, and nothing else.
-        let library = unsafe { libloading::Library::new(path) }.map_err(|error| said(&error.to_string()))?;
+        let library = unsafe { libloading::Library::new(path) }.map_err(|error| innermost(&error))?;
         let api = Api::of(library).map_err(|name| match name.contains("NVPTX") {
             true => format!("is an LLVM without NVPTX (no `{name}`)"),
             false => format!("is no LLVM {MAJOR} with the C API (no `{name}`)"),
@@ -177,6 +195,11 @@ impl Library {
         lap(&mut times.emit);
         Ok(Ptx { text, times })
     }
+}
+
+/// What the loader says, which stands below what was tried.
+fn innermost(error: &dyn std::error::Error) -> String {
+    error.source().map_or_else(|| said(&error.to_string()), innermost)
 }
 
 /// A message on one line.

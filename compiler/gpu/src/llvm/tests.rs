@@ -1,6 +1,6 @@
 //! What is said where LLVM is missing, is another one, or refuses; and that calls from many threads do not meet.
 
-use super::library::first;
+use super::library::{first, named};
 use super::{Error, Options, library};
 use crate::Target;
 
@@ -22,9 +22,19 @@ fn what_was_tried_is_told() {
     let tried = vec!["/nowhere/libLLVM.so".into(), "libm.so.6".into()];
     let error = first(tried).err().expect("neither is an LLVM");
     let said = error.to_string();
-    assert!(said.contains("\n  /nowhere/libLLVM.so: "), "{said}");
+    assert!(said.contains("\n  /nowhere/libLLVM.so: ") && said.contains("No such file"), "{said}");
     assert!(said.contains("\n  libm.so.6: is no LLVM 22 with the C API (no `LLVMGetVersion`)"), "{said}");
     assert!(said.contains("set PANTILE_LLVM to its path"), "{said}");
+}
+
+#[test]
+fn a_library_that_is_named_is_the_only_one() {
+    for (path, words) in [("/nowhere/libLLVM.so", "No such file"), ("libm.so.6", "is no LLVM 22 with the C API")] {
+        let said = named(path.into()).err().expect("it is no LLVM").to_string();
+        for words in [&format!("PANTILE_LLVM names {path}"), words, "unset it"] {
+            assert!(said.contains(words), "no `{words}` in: {said}");
+        }
+    }
 }
 
 #[test]

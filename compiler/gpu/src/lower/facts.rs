@@ -37,6 +37,15 @@ impl Facts {
         }
     }
 
+    /// Which launches these are, in a few words.
+    pub fn about(&self) -> &'static str {
+        match (self.dense.iter().all(|d| *d), self.aligned.iter().all(|a| *a == Self::MOST)) {
+            (true, true) => "dense, aligned to 16 bytes",
+            (true, false) => "dense",
+            (false, _) => "any strides",
+        }
+    }
+
     /// How many neighbours along a tensor's last axis may be read at once from any multiple of their number: as a power
     /// of two. 0: one.
     pub fn vector(&self, param: ParamId, dtype: DType, last: &Axis) -> u32 {

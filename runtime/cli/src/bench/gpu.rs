@@ -25,7 +25,7 @@ pub(super) struct Options {
     #[arg(long, value_name = "PYTHON")]
     torch: Option<String>,
     /// Rounds of each comparison
-    #[arg(long, default_value = "9", value_parser = super::rounds)]
+    #[arg(long, default_value = "9", allow_negative_numbers = true, value_parser = super::rounds)]
     rounds: usize,
     /// Only this case; may be given several times
     #[arg(long, value_name = "CASE", value_parser = CASES.map(|(name, _)| name))]

@@ -53,7 +53,7 @@ struct Cpu {
     #[arg(long, value_name = "PYTHON")]
     torch: Option<String>,
     /// Rounds of each comparison
-    #[arg(long, default_value = "9", value_parser = rounds)]
+    #[arg(long, default_value = "9", allow_negative_numbers = true, value_parser = rounds)]
     rounds: usize,
     /// Only this case; may be given several times
     #[arg(long, value_name = "CASE", value_parser = CASES.iter().map(|c| c.name).collect::<Vec<_>>())]

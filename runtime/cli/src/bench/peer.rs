@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use pantile::Tensor;
+use pantile::{Tensor, io_words};
 use serde_json::{Value, json};
 
 use crate::failure::{Failure, input};
@@ -49,7 +49,8 @@ impl Torch {
             command.env("OMP_WAIT_POLICY", "PASSIVE").env("GOMP_SPINCOUNT", "0").env("KMP_BLOCKTIME", "0");
             command.arg("-u").arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()
         };
-        let mut child = start().map_err(|e| Failure::Input(format!("`--torch {python}` does not start: {e}")))?;
+        let mut child =
+            start().map_err(|e| Failure::Input(format!("`--torch {python}` does not start: {}", io_words(&e))))?;
         let (Some(to), Some(from)) = (child.stdin.take(), child.stdout.take()) else {
             return input(format!("`--torch {python}` has no standard input or output"));
         };
@@ -92,9 +93,9 @@ impl Torch {
     pub(super) fn load(&mut self, name: &str, tensor: &Tensor) -> Result<(), String> {
         let bytes = tensor.to_bytes().map_err(|e| e.to_string())?;
         let path = self.folder.join(name);
-        std::fs::write(&path, bytes).map_err(|e| format!("{}: {e}", path.display()))?;
+        std::fs::write(&path, bytes).map_err(|e| format!("{}: {}", path.display(), io_words(&e)))?;
         self.ask(&json!({ "do": "load", "name": name, "path": path, "shape": tensor.shape(), "dtype": tensor.dtype().name() })).map(drop)?;
-        std::fs::remove_file(&path).map_err(|e| e.to_string())
+        std::fs::remove_file(&path).map_err(|e| io_words(&e))
     }
 
     /// Makes a call ready by running it once: `sdpa`, `matmul` or `flex` (with `mask` and `block`).
@@ -116,7 +117,7 @@ impl Torch {
     pub(super) fn result(&mut self, name: &str) -> Result<Vec<f32>, String> {
         let path = self.folder.join("result");
         self.ask(&json!({ "do": "result", "name": name, "path": path }))?;
-        let bytes = std::fs::read(&path).map_err(|e| e.to_string())?;
+        let bytes = std::fs::read(&path).map_err(|e| io_words(&e))?;
         Ok(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
     }
 }

@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use pantile::io_words;
 use pantile_gpu::{Options, Target, llvm};
 use pantile_ir::Func;
 
@@ -29,9 +30,9 @@ pub(super) fn show(func: &Func, target: Target, tf32: bool, stage: Stage) -> Out
     Ok(())
 }
 
-fn failed(error: llvm::Error) -> Failure {
+pub(super) fn failed(error: llvm::Error) -> Failure {
     match error {
-        llvm::Error::Missing(_) => Failure::Input(error.to_string()),
+        llvm::Error::Missing(_) | llvm::Error::Named(..) => Failure::Input(error.to_string()),
         llvm::Error::Program(_) | llvm::Error::Refused(..) => Failure::Kernel(error.to_string()),
     }
 }
@@ -41,7 +42,7 @@ fn sass(ptx: &str, target: Target) -> Result<String, Failure> {
     let file = |ending: &str| std::env::temp_dir().join(format!("pantile-{}.{ending}", std::process::id()));
     let (text, cubin) = (file("ptx"), file("cubin"));
     let shown = std::fs::write(&text, ptx)
-        .map_err(|e| Failure::Input(format!("{}: cannot be written: {e}", text.display())))
+        .map_err(|e| Failure::Input(format!("{}: cannot be written: {}", text.display(), io_words(&e))))
         .and_then(|()| tool("ptxas", &["-arch".into(), target.name(), path(&text), "-o".into(), path(&cubin)]))
         .and_then(|_| tool("nvdisasm", &["-c".into(), path(&cubin)]));
     for leftover in [&text, &cubin] {
@@ -59,8 +60,9 @@ fn tool(name: &str, args: &[String]) -> Result<String, Failure> {
     match Command::new(name).args(args).output() {
         Ok(output) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
         Ok(output) => Err(Failure::Kernel(format!("{name}: {}", String::from_utf8_lossy(&output.stderr).trim()))),
-        Err(error) => {
-            input(format!("`--stage sass` needs `{name}` of a CUDA toolkit on the path ({error}); use `ptx`"))
-        }
+        Err(error) => input(format!(
+            "`--stage sass` needs `{name}` of a CUDA toolkit on the path ({}); use `ptx`",
+            io_words(&error)
+        )),
     }
 }

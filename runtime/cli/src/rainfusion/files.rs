@@ -43,7 +43,7 @@ fn blocks_of(Config { options: config, order }: &Config) -> Vec<(&'static str, S
 
 /// The mask of a file, for these options.
 pub(super) fn read_mask(path: &Path, config: &Config) -> Result<Mask, Failure> {
-    let wrong = |why: String| Failure::Input(format!("argument `mask-in`: {why}"));
+    let wrong = |why: String| Failure::Input(format!("`--mask-in`: {why}"));
     let file = TensorFile::open(path).map_err(|e| wrong(e.to_string()))?;
     let bits = file.tensor("mask").map_err(|e| wrong(e.to_string()))?;
     if bits.rank() != 4 || bits.dtype() != DType::U8 {

@@ -156,9 +156,8 @@ impl Options {
         match (self.layout, file.metadata().get("layout")) {
             (Some(layout), _) => Ok(layout),
             (None, None) => Ok(Layout::Bnsd),
-            (None, Some(text)) => Layout::from_str(text, true).map_err(|_| {
-                Failure::Input(format!("argument `layout`: the file says `{text}`; it must be BNSD or BSND"))
-            }),
+            (None, Some(text)) => Layout::from_str(text, true)
+                .map_err(|_| Failure::Input(format!("`--layout`: the file says `{text}`; it must be BNSD or BSND"))),
         }
     }
 
@@ -170,10 +169,10 @@ impl Options {
     /// The operator's options, but for the walk: that is made when the tokens are known to be there.
     pub(super) fn configure(&self, file: &TensorFile) -> Result<RainFusion, Failure> {
         let Some(grids) = self.grids("grid", self.grid.as_ref(), file, "grid")? else {
-            return input("argument `grid`: the file does not say it; give `--grid F,Y,X`");
+            return input("`--grid`: the file does not say it; give `--grid F,Y,X`");
         };
         let Some((first, further)) = grids.0.split_first() else {
-            return input("argument `grid`: no grid is given; give `--grid F,Y,X`");
+            return input("`--grid`: no grid is given; give `--grid F,Y,X`");
         };
         let text = self.tokens("text", self.text, file, "text")?.unwrap_or(0);
         Ok(RainFusion {
@@ -209,9 +208,7 @@ impl Options {
                 Ok(Some(Sequence { clips: grids.0, text: text.unwrap_or(0), text_last: self.text_last }))
             }
             (None, None) => Ok(None),
-            (None, Some(_)) => {
-                input("argument `keys-text`: the grid of k and v is not known; give `--keys-grid F,Y,X`")
-            }
+            (None, Some(_)) => input("`--keys-text`: the grid of k and v is not known; give `--keys-grid F,Y,X`"),
         }
     }
 
@@ -226,7 +223,7 @@ impl Options {
             (Some(grids), _) => Ok(Some(grids.clone())),
             (None, Some(text)) => match text.parse() {
                 Ok(grids) => Ok(Some(grids)),
-                Err(why) => input(format!("argument `{argument}`: in the file, {why}")),
+                Err(why) => input(format!("`--{argument}`: in the file, {why}")),
             },
             (None, None) => Ok(None),
         }
@@ -243,7 +240,7 @@ impl Options {
             (Some(tokens), _) => Ok(Some(tokens)),
             (None, None) => Ok(None),
             (None, Some(text)) => text.parse().map(Some).map_err(|_| {
-                Failure::Input(format!("argument `{argument}`: the file says `{text}`, which is no number of tokens"))
+                Failure::Input(format!("`--{argument}`: the file says `{text}`, which is no number of tokens"))
             }),
         }
     }
@@ -251,7 +248,7 @@ impl Options {
     /// Work takes long: what cannot be written is said before it starts.
     pub(super) fn check_targets(&self) -> Outcome {
         if self.runs == Some(0) {
-            return input("argument `runs`: at least one run is needed");
+            return input("`--runs`: at least one run is needed");
         }
         let read = || [&self.input, &self.mask_in, &self.order_file].into_iter().flatten().map(PathBuf::as_path);
         for (argument, path) in [("output", &self.output), ("mask-out", &self.mask_out)] {
@@ -262,7 +259,7 @@ impl Options {
         if let (Some(output), Some(mask)) = (&self.output, &self.mask_out)
             && same_place(output, mask)
         {
-            return input(format!("argument `mask-out`: {} is also the output; name another file", mask.display()));
+            return input(format!("`--mask-out`: {} is also the output; name another file", mask.display()));
         }
         self.report.as_deref().map_or(Ok(()), |dir| target::check_folder("report", dir))
     }
@@ -272,12 +269,13 @@ impl Options {
 pub(super) fn named(error: Error) -> Failure {
     let Error::Argument { argument, message, .. } = error else { return error.into() };
     let argument = match argument.as_str() {
-        "keys" => "keys-grid",
-        "mask" => "mask-in",
-        other => other,
+        tensor @ ("q" | "k" | "v") => format!("argument `{tensor}`"),
+        "keys" => "`--keys-grid`".into(),
+        "mask" => "`--mask-in`".into(),
+        option => format!("`--{}`", option.replace('_', "-")),
     };
     let message = message.replace("`keys`", "`--keys-grid`").replace("`lone_last`", "`--lone-last`");
-    Failure::Input(format!("argument `{argument}`: {message}"))
+    Failure::Input(format!("{argument}: {message}"))
 }
 
 /// Switches that are on and have nothing to act on are named: whoever set them expects something.

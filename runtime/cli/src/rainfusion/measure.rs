@@ -65,7 +65,7 @@ pub(super) fn measure(
             dense_times.push(start.elapsed());
         }
     }
-    let Some(output) = output else { return input("argument `runs`: at least one run is needed") };
+    let Some(output) = output else { return input("`--runs`: at least one run is needed") };
     let dense = match &reference {
         Some(reference) => Some(Dense { time: median(dense_times), comparison: compare(&output.out, reference)? }),
         None => None,

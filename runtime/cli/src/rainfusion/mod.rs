@@ -96,7 +96,7 @@ pub(crate) fn run(options: &Options) -> Outcome {
 fn open(options: &Options) -> Result<(TensorFile, String), Failure> {
     match &options.input {
         Some(path) => {
-            let file = TensorFile::open(path).map_err(|e| Failure::Input(format!("argument `input`: {e}")))?;
+            let file = TensorFile::open(path).map_err(|e| Failure::Input(format!("`--input`: {e}")))?;
             Ok((file, path.display().to_string()))
         }
         None => Ok((TensorFile::from_bytes(SAMPLE_NAME, SAMPLE.to_vec())?, SAMPLE_CREDIT.into())),

@@ -31,7 +31,7 @@ pub(super) fn parse(text: &str, file: Option<&Path>, config: &RainFusion, device
         None => (text, ""),
         Some((name, rest)) => match rest.strip_suffix(')') {
             Some(args) => (name.trim(), args),
-            None => return input(format!("argument `order`: `{text}` lacks its closing parenthesis")),
+            None => return input(format!("`--order`: `{text}` lacks its closing parenthesis")),
         },
     };
     let of = |module: &Module| Ok(Named { order: written(module, name, args, config, device)?, name: text.to_owned() });
@@ -52,7 +52,7 @@ pub(super) fn parse(text: &str, file: Option<&Path>, config: &RainFusion, device
         }
     }
     input(format!(
-        "argument `order`: no order `{name}`; there are paper, mindie, windows-FxYxX, padded-FxYxX, raster, zigzag, morton \
+        "`--order`: no order `{name}`; there are paper, mindie, windows-FxYxX, padded-FxYxX, raster, zigzag, morton \
          and hilbert, and `--order-file FILE.tile` names those of a source file instead"
     ))
 }
@@ -68,7 +68,7 @@ fn in_file(error: Error) -> Failure {
     if matches!(error, Error::Source(_)) {
         return error.into();
     }
-    Failure::Input(format!("argument `order-file`: {error}"))
+    Failure::Input(format!("`--order-file`: {error}"))
 }
 
 /// Errors in the source are shown as such; any other, as a division by zero, is the fault of what the option names.
@@ -76,7 +76,7 @@ fn in_order(error: Error) -> Failure {
     if matches!(error, Error::Source(_)) {
         return error.into();
     }
-    Failure::Input(format!("argument `order`: {error}"))
+    Failure::Input(format!("`--order`: {error}"))
 }
 
 /// One of the operator's own.
@@ -85,9 +85,7 @@ fn own(text: &str) -> Result<Option<Order>, Failure> {
     if let Some((size, padded)) = windows.iter().find_map(|(head, padded)| Some((text.strip_prefix(head)?, *padded))) {
         let numbers: Option<Vec<usize>> = size.split(['x', '×']).map(|n| n.trim().parse().ok()).collect();
         let Some(size) = numbers.and_then(|n| <[usize; 3]>::try_from(n).ok()) else {
-            return input(format!(
-                "argument `order`: `{text}` is not of the form windows-FxYxX, such as windows-2x8x8"
-            ));
+            return input(format!("`--order`: `{text}` is not of the form windows-FxYxX, such as windows-2x8x8"));
         };
         return Ok(Some(Order::Windows { size, padded }));
     }
@@ -99,21 +97,21 @@ fn own(text: &str) -> Result<Option<Order>, Failure> {
 fn written(module: &Module, name: &str, args: &str, config: &RainFusion, device: &Device) -> Result<Order, Failure> {
     if config.keys.is_some() {
         return input(format!(
-            "argument `order`: `{name}` walks q, k and v alike, but k and v hold other tokens; name one of paper, mindie, \
+            "`--order`: `{name}` walks q, k and v alike, but k and v hold other tokens; name one of paper, mindie, \
              windows-FxYxX, padded-FxYxX, raster, zigzag, morton, hilbert"
         ));
     }
     let Some(order) = module.compiled().orders().iter().find(|o| o.name == name) else {
         let known: Vec<&str> = module.compiled().orders().iter().map(|o| o.name.as_str()).collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-        return input(format!("argument `order`: the file has no order `{name}`; it has {known}"));
+        return input(format!("`--order`: the file has no order `{name}`; it has {known}"));
     };
     let mut open = order.clone();
     open.params.retain(|p| !DECIDED.contains(&p.name.as_str()));
     let args = orders::arguments("order", &open, args)?;
     if let Some(missing) = open.params.iter().find(|p| p.default.is_none() && !args.contains_key(&p.name)) {
         let missing = &missing.name;
-        return input(format!("argument `order`: `{name}` needs `{missing}`; give it as `{name}({missing}: …)`"));
+        return input(format!("`--order`: `{name}` needs `{missing}`; give it as `{name}({missing}: …)`"));
     }
     let tokens = config.query_tokens();
     let (mut walk, mut start) = (Vec::new(), if tokens.text_last { 0 } else { tokens.text });
@@ -143,12 +141,10 @@ fn clip_walk(
     let table = module.order(&order.name, &all, tokens as i64, device).map_err(in_order)?.to_vec();
     let (name, visited) = (&order.name, table.iter().filter(|t| **t >= 0).count());
     if let Some(far) = table.iter().find(|t| **t >= 0 && **t as usize >= tokens) {
-        return input(format!("argument `order`: `{name}` leads to token {far} of a clip of {tokens}"));
+        return input(format!("`--order`: `{name}` leads to token {far} of a clip of {tokens}"));
     }
     if visited != tokens {
-        return input(format!(
-            "argument `order`: `{name}` visits {visited} of {tokens} tokens; it must visit each once"
-        ));
+        return input(format!("`--order`: `{name}` visits {visited} of {tokens} tokens; it must visit each once"));
     }
     Ok(table)
 }

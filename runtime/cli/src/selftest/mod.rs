@@ -7,12 +7,13 @@ mod draw;
 mod pool;
 mod tally;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use pantile::{Device, Module};
 
 use crate::device::On;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, input};
 use crate::screen;
 use cases::{Case, Extent, Row, rows};
 use tally::Tally;
@@ -20,9 +21,9 @@ use tally::Tally;
 /// Runs kernels on a device and on the interpreter, and compares.
 #[derive(clap::Args)]
 #[command(
-    after_help = "Every kernel, pipeline and order is run with drawn arguments, for each dtype that it takes and several
-sizes: ones, ragged blocks, beyond one block, whole blocks, nothing, a video grid. Where the
-interpreter refuses or stops, the device must too. Exit code 3 says that they differ.
+    after_help = "Every kernel, pipeline and order is run with drawn arguments, for each dtype that it takes and
+several sizes: ones, ragged blocks, beyond one block, whole blocks, nothing, a video grid. Where
+the interpreter refuses or stops, the device must too. Exit code 3 says that they differ.
 
 Examples:
   pantile selftest
@@ -61,9 +62,12 @@ pub(crate) fn run(options: &Options) -> Outcome {
     let reference = Device::interp().with_checks(options.checks);
     let modules = modules(&options.files)?;
     let extent = if options.quick { Extent::Quick } else { Extent::Whole };
+    if let Some(part) = &options.only {
+        check_part(part, &modules)?;
+    }
     let rows = rows(&modules, options.only.as_deref(), extent);
     if rows.is_empty() {
-        return Err(Failure::Input("nothing is called so; leave out `--only` to run all".into()));
+        return input("there is no kernel, pipeline or order to compare");
     }
     head(&device);
     let cases: Vec<_> = rows.iter().flat_map(|row| row.cases.iter().map(move |case| (row, case))).collect();
@@ -89,6 +93,25 @@ fn modules(files: &[PathBuf]) -> Result<Vec<Module>, Failure> {
             .collect::<Result<_, _>>()?);
     }
     Ok(files.iter().map(Module::from_file).collect::<Result<_, _>>()?)
+}
+
+/// Refuses a part of a name that no name has.
+fn check_part(part: &str, modules: &[Module]) -> Outcome {
+    let compiled = || modules.iter().map(Module::compiled);
+    let signatures = compiled().flat_map(|c| c.kernels().iter().chain(c.pipelines())).map(|s| s.name.as_str());
+    let orders = compiled().flat_map(|c| c.orders()).map(|o| o.name.as_str());
+    let names: BTreeSet<&str> = signatures.chain(orders).collect();
+    if names.iter().any(|name| name.contains(part)) {
+        return Ok(());
+    }
+    let words = names.iter().flat_map(|name| name.split('_').chain([*name]));
+    match pantile_compiler::nearest(part, words) {
+        Some(word) => input(format!("`--only`: nothing is called `{part}`; did you mean `{word}`?")),
+        None => {
+            let all: Vec<&str> = names.into_iter().collect();
+            input(format!("`--only`: nothing is called `{part}`; there are {}", all.join(", ")))
+        }
+    }
 }
 
 fn head(device: &Device) {
