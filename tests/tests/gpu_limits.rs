@@ -3,7 +3,7 @@
 
 use pantile_compiler::passes::Lanes;
 use pantile_compiler::{Bindings, GenericKind, Module};
-use pantile_gpu::{Options, Target, compile};
+use pantile_gpu::{Arg, Launch, Options, Target, compile};
 use pantile_ir::DType;
 use pantile_tests::cases::{bindings, dtypes, files, load};
 use pantile_tests::padded;
@@ -77,6 +77,36 @@ fn programs_that_grow_too_long_are_refused() {
     let module = loaded.module.expect("a module");
     let why = limit(&module, "long", &Bindings::default(), Target::SM_90A).expect("a limit");
     assert!(why.contains("instructions") && why.contains("8 × 4096"), "{why}");
+}
+
+/// What a launch asks for that no grid and no index has; nothing is launched.
+#[test]
+fn launches_that_are_too_large_are_told() {
+    let text = "kernel @fills(%x: f32 = %0) -> (%y: tensor<f32>[A, B, C])
+  extent A
+  extent B
+  extent C
+  dim a: A by 1
+  dim b: B by 1
+  dim c: C by 1
+  grid (a in A by 1, b in B by 1, c in C by 1)
+{
+  %1: tile<f32>{a, b, c} = broadcast over {a, b, c} %0
+  store %y[a, b, c] = %1
+}";
+    let func = pantile_ir::parse(text).expect("IR");
+    let kernel = compile(&func, &Options { target: Target::SM_90A, checks: false, tf32: false }).expect("a kernel");
+    let args = [Arg::Scalar(0), Arg::Tensor { data: 256, strides: vec![0, 0, 1] }];
+    let pack = |extents: [i64; 3]| {
+        let launch = Launch { args: &args, extents: &extents, tables: &[None, None, None], orders: &[], fault: 256 };
+        kernel.pack(&launch).map(|packed| packed.blocks).map_err(|limit| limit.message)
+    };
+    let most = i64::from(i32::MAX);
+    assert_eq!(pack([3, 4, 5]), Ok(60));
+    assert_eq!(pack([0, 4, most]), Ok(0));
+    assert_eq!(pack([most, most, most]), Ok(u64::MAX), "as many as can be counted, and too many for a grid");
+    let why = pack([1, most + 1, 1]).expect_err("an index has 31 bits");
+    assert!(why.contains("extent `B` is 2147483648: a GPU kernel's extents are below 2^31"), "{why}");
 }
 
 /// All kernels in the sizes that they are written with, and extents of 128.

@@ -183,7 +183,10 @@ impl Kernel {
         if let Some((extent, size)) =
             self.func.extents.iter().zip(launch.extents).find(|(_, size)| **size > i64::from(i32::MAX))
         {
-            let message = format!("extent `{}` is {size}: a GPU kernel's extents are below 2^31", extent.name);
+            let message = format!(
+                "extent `{}` is {size}: a GPU kernel's extents are below 2^31; launch it in parts",
+                extent.name
+            );
             return Err(Limit::new(message));
         }
         let variant = self.variant(self.facts(launch))?;

@@ -28,7 +28,7 @@ use crate::{plan, screen};
   pantile emit kernels/norm.tile softmax_rows --stage ptx --target sm_86
   pantile emit kernels/norm.tile softmax_rows --stage sass --target sm_89
   pantile emit kernels/attention.tile attention --timings
-  pantile emit kernels/attention.tile attention --timings --stage ptx --target sm_90a
+  pantile emit kernels/attention.tile attention --timings --stage ptx
   pantile emit kernels/rainfusion.tile rainfusion_paper --stage plan \\
       --shape B=1,H=2,G=2,N=5070,D=64 --const F=13 --const Y=15 --const X=26 \\
       --const text=0 --const scale=0.125")]

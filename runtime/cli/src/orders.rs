@@ -38,7 +38,7 @@ fn named(argument: &str, order: &str, args: &str, module: &Module) -> Result<Ord
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         return input(format!("argument `{argument}`: the file has no order `{order}`; it has {known}"));
     };
-    let bound = arguments(argument, signature, args)?;
+    let bound = arguments(&format!("argument `{argument}`"), signature, args)?;
     match signature.params.iter().find(|p| p.default.is_none() && !bound.contains_key(&p.name)) {
         Some(missing) => {
             let takes = takes(signature);
@@ -48,9 +48,9 @@ fn named(argument: &str, order: &str, args: &str, module: &Module) -> Result<Ord
     }
 }
 
-/// What stands between an order's parentheses, by parameter; some may be missing.
-pub(crate) fn arguments(argument: &str, order: &OrderSignature, args: &str) -> Result<BTreeMap<String, i64>, Failure> {
-    let wrong = |why: String| Failure::Input(format!("argument `{argument}`: {why}"));
+/// What stands between an order's parentheses, by parameter; some may be missing. Errors begin with `of`.
+pub(crate) fn arguments(of: &str, order: &OrderSignature, args: &str) -> Result<BTreeMap<String, i64>, Failure> {
+    let wrong = |why: String| Failure::Input(format!("{of}: {why}"));
     let mut bound = BTreeMap::new();
     for (n, text) in args.split(',').map(str::trim).enumerate().filter(|(_, text)| !text.is_empty()) {
         let (name, value) = one(order, n, text).map_err(&wrong)?;

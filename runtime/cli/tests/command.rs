@@ -339,7 +339,8 @@ order back(p in F * Y * X, F: int, Y: int, X: int) -> int { F * Y * X - 1 - p }"
     let shown = done(&["selftest", &source]);
     // Indices of -1 stop both devices.
     assert!(shown.contains("own") && shown.contains("back"), "{shown}");
-    for (part, words) in [("sofmax", "did you mean `softmax`?"), ("nonsense", "there are abs_heads_mean, attention")] {
+    for (part, words) in [("sofmax", "did you mean `softmax`?"), ("nonsense", "there are attention, attention_causal")]
+    {
         let output = pantile(&["selftest", "--only", part]);
         assert!(output.stdout.is_empty(), "a table head for nothing: {}", text(&output.stdout));
         refused(&["selftest", "--only", part], 2, &["`--only`: nothing is called", words]);
@@ -368,7 +369,9 @@ fn code_for_gpus_is_shown_and_bundled_without_one() {
         assert!(text(&softmax(&["--stage", "ptx", "--target", "sm_80"]).stdout).contains(".target sm_80"));
         let bundle = pantile::Bundle::read(&file).expect("a bundle");
         let built = text(&output.stdout);
-        for variant in ["softmax_rows, any strides", "softmax_rows, dense  ", "softmax_rows, dense, aligned to 16 bytes"] {
+        for variant in
+            ["softmax_rows, any strides", "softmax_rows, dense  ", "softmax_rows, dense, aligned to 16 bytes"]
+        {
             assert!(built.contains(variant), "{built}");
         }
         assert!(bundle.codes().count() > 1 && bundle.codes().all(|code| code.ptx.contains(".entry softmax_rows(")));
@@ -377,7 +380,11 @@ fn code_for_gpus_is_shown_and_bundled_without_one() {
         fs::write(&file, &fs::read(&file).expect("a file")[1..]).expect("a file");
         // The file is looked at before the device.
         for device in ["interp", "cuda:99"] {
-            refused(&["run", "kernels/norm.tile", "softmax_rows", "--device", device, "--bundle", &file], 2, &["is no bundle"]);
+            refused(
+                &["run", "kernels/norm.tile", "softmax_rows", "--device", device, "--bundle", &file],
+                2,
+                &["is no bundle"],
+            );
         }
     } else {
         // Without LLVM there is no PTX, and the command says what to install.
@@ -389,7 +396,8 @@ fn code_for_gpus_is_shown_and_bundled_without_one() {
         let emit = ["emit", "kernels/norm.tile", "softmax_rows", "--stage", "ptx", "--target", target];
         refused(&emit, 2, &[words, "sm_86|sm_87|sm_89"]);
     }
-    let large = ["emit", "kernels/attention.tile", "attention", "--const", "BQ=1024", "--const", "BK=1024", "--stage", "ptx"];
+    let large =
+        ["emit", "kernels/attention.tile", "attention", "--const", "BQ=1024", "--const", "BK=1024", "--stage", "ptx"];
     refused(&large, 3, &["leaves 4096 of them to each of 256 threads", "`--const BQ=128 --const BK=128`"]);
 }
 

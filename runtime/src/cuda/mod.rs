@@ -31,7 +31,7 @@ fn started() -> Result<i32> {
     let start = || {
         if !driver::is_present() {
             return Err(
-                "there is no CUDA driver here (`libcuda.so` is not found); install NVIDIA's driver, or use `cpu`"
+                "there is no CUDA driver here (`libcuda.so` is not found); install NVIDIA's driver for the GPU, or use `cpu`"
                     .to_owned(),
             );
         }

@@ -108,7 +108,7 @@ fn written(module: &Module, name: &str, args: &str, config: &RainFusion, device:
     };
     let mut open = order.clone();
     open.params.retain(|p| !DECIDED.contains(&p.name.as_str()));
-    let args = orders::arguments("order", &open, args)?;
+    let args = orders::arguments("`--order`", &open, args)?;
     if let Some(missing) = open.params.iter().find(|p| p.default.is_none() && !args.contains_key(&p.name)) {
         let missing = &missing.name;
         return input(format!("`--order`: `{name}` needs `{missing}`; give it as `{name}({missing}: …)`"));
