@@ -11,6 +11,9 @@ use pantile_tests::padded;
 /// What `pantile emit` takes an extent to be that it is not told.
 const STAND_IN: i64 = 128;
 
+/// A file, a kernel of it, sizes, and what is to be said.
+type Case<'a> = (&'a str, &'a str, &'a [(&'a str, i64)], &'a [&'a str]);
+
 fn limit(module: &Module, kernel: &str, bind: &Bindings, target: Target) -> Option<String> {
     let func = module.specialise(kernel, bind).unwrap_or_else(|d| panic!("{kernel}: {d:?}"));
     let func = padded::pad(&func, Lanes::PowersOfTwo).unwrap_or_else(|e| panic!("{kernel}: {e}"));
@@ -19,7 +22,7 @@ fn limit(module: &Module, kernel: &str, bind: &Bindings, target: Target) -> Opti
 
 #[test]
 fn what_is_too_large_is_refused_with_a_way_out() {
-    let cases: &[(&str, &str, &[(&str, i64)], &[&str])] = &[
+    let cases: &[Case] = &[
         (
             "attention.tile",
             "attention_dense",
@@ -95,7 +98,7 @@ fn launches_that_are_too_large_are_told() {
   store %y[a, b, c] = %1
 }";
     let func = pantile_ir::parse(text).expect("IR");
-    let kernel = compile(&func, &Options { target: Target::SM_90A, checks: false, tf32: false }).expect("a kernel");
+    let kernel = compile(&func, &Options::new(Target::SM_90A)).expect("a kernel");
     let args = [Arg::Scalar(0), Arg::Tensor { data: 256, strides: vec![0, 0, 1] }];
     let pack = |extents: [i64; 3]| {
         let launch = Launch { args: &args, extents: &extents, tables: &[None, None, None], orders: &[], fault: 256 };

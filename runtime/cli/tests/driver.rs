@@ -12,6 +12,9 @@ use std::process::{Command, Output};
 use pantile::{Tensor, write_tensors};
 use support::{Inputs, text};
 
+/// What the driver is to do.
+type Fakes<'a> = &'a [(&'a str, &'a str)];
+
 /// A folder with a driver and a tensor.
 struct Fake {
     inputs: Inputs,
@@ -30,14 +33,14 @@ impl Fake {
     }
 
     /// Runs the command with a driver that does what these say.
-    fn run(&self, fakes: &[(&str, &str)], args: &[&str]) -> Output {
+    fn run(&self, fakes: Fakes, args: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pantile"));
         command.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."));
         command.env("LD_LIBRARY_PATH", self.inputs.path("")).env("PANTILE_CACHE", "off");
         command.envs(fakes.iter().copied()).args(args).output().expect("the command starts")
     }
 
-    fn softmax(&self, fakes: &[(&str, &str)], more: &[&str]) -> Output {
+    fn softmax(&self, fakes: Fakes, more: &[&str]) -> Output {
         let arg = format!("x={}:x", self.inputs.path("x.safetensors"));
         let args = ["run", "kernels/norm.tile", "softmax_rows", "--device", "cuda:0", "--arg", &arg];
         self.run(fakes, &[&args[..], more].concat())
@@ -54,7 +57,7 @@ fn says(output: &Output, code: i32, words: &[&str]) {
 #[test]
 fn drivers_and_gpus_that_will_not_do_are_told_with_a_way_out() {
     let fake = Fake::new();
-    let cases: &[(&[(&str, &str)], &[&str])] = &[
+    let cases: &[(Fakes, &[&str])] = &[
         (&[("FAKE_INIT", "803")], &["the CUDA driver does not start", "(803) from cuInit", "use `cpu`"]),
         (&[("FAKE_VERSION", "12030")], &["supports CUDA 12.3 only", "12.4 is the least", "update", "use `cpu`"]),
         (
@@ -82,7 +85,7 @@ fn launches_that_fail_are_told_with_a_way_out() {
         return says(&fine, 2, &["install"]);
     }
     says(&fine, 0, &["y: f32[16, 64]"]);
-    let cases: &[(&[(&str, &str)], i32, &[&str])] = &[
+    let cases: &[(Fakes, i32, &[&str])] = &[
         (&[("FAKE_MEMORY", "1000")], 2, &["needs 4096 bytes", "1000 of its 1000 bytes free", "use smaller ones"]),
         (&[("FAKE_ASSEMBLY", "218")], 2, &["the assembly of `softmax_rows` failed", "(218) from cuLinkAddData_v2"]),
         (&[("FAKE_LOADING", "209")], 2, &["the loading of `softmax_rows` failed", "(209) from cuModuleLoadDataEx"]),

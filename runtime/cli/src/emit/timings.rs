@@ -15,7 +15,7 @@ use crate::screen;
 /// Compiles once, cold, and says where the time went.
 pub(super) fn show(options: &Options) -> Outcome {
     let passes = match options.stage {
-        Stage::Simt | Stage::Llvm | Stage::Ptx | Stage::Sass => padded,
+        Stage::Schedule | Stage::Simt | Stage::Llvm | Stage::Ptx | Stage::Sass => padded,
         Stage::Passes | Stage::Clif => optimised,
         Stage::Ast | Stage::Ir | Stage::Tiles | Stage::Plan => {
             return input("`--timings` goes with `--stage clif`, for the CPU, or `--stage ptx`, for a GPU");
@@ -24,7 +24,7 @@ pub(super) fn show(options: &Options) -> Outcome {
     let mut parts = Parts::default();
     let func = front(options, &mut parts, passes)?;
     match options.stage {
-        Stage::Simt | Stage::Llvm | Stage::Ptx | Stage::Sass => gpu(options, &func, &mut parts)?,
+        Stage::Schedule | Stage::Simt | Stage::Llvm | Stage::Ptx | Stage::Sass => gpu(options, &func, &mut parts)?,
         Stage::Passes | Stage::Clif | Stage::Ast | Stage::Ir | Stage::Tiles | Stage::Plan => cpu(&func, &mut parts)?,
     }
     let total = parts.0.iter().map(|(_, time, _)| *time).sum();
@@ -96,7 +96,7 @@ fn cpu(func: &Func, parts: &mut Parts) -> Outcome {
 /// The driver's part is measured where it has such a GPU.
 fn gpu(options: &Options, func: &Func, parts: &mut Parts) -> Outcome {
     let (target, tf32) = (options.target, options.tf32.tf32);
-    let wanted = pantile_gpu::Options { target, checks: false, tf32 };
+    let wanted = pantile_gpu::Options { tf32, ..pantile_gpu::Options::new(target) };
     let compile = || pantile_gpu::compile(func, &wanted).and_then(|kernel| kernel.best());
     let variant = parts
         .timed("lower", "Tile IR to what each thread does", compile)

@@ -20,8 +20,7 @@ use tally::Tally;
 
 /// Runs kernels on a device and on the interpreter, and compares.
 #[derive(clap::Args)]
-#[command(
-    after_help = "Every kernel, pipeline and order is run with drawn arguments, for each dtype that it takes and
+#[command(after_help = "Every kernel, pipeline and order is run with drawn arguments, for each dtype that it takes and
 several sizes: ones, ragged blocks, beyond one block, whole blocks, nothing, a video grid. Where
 the interpreter refuses or stops, the device must too. Exit code 3 says that they differ.
 
@@ -29,8 +28,7 @@ Examples:
   pantile selftest
   pantile selftest --device cuda:0
   pantile selftest --device cuda:0 --quick
-  pantile selftest --device cuda:0 --only attention kernels/attention.tile"
-)]
+  pantile selftest --device cuda:0 --only attention kernels/attention.tile")]
 pub(crate) struct Options {
     /// Source files; the shipped ones if none is given.
     files: Vec<PathBuf>,
