@@ -7,7 +7,7 @@
 //! - A **ring** is a piece of shared memory for several blocks of one shape, its *stages*. A load that feeds it is a *fill*
 //!   of the producer and a *view* of the consumers. Each stage has two barriers: *full* is completed by the copy, *empty* by
 //!   the consumers behind their last use.
-//! - The **producer** is one thread that runs the [`mod@slice`] of the function which fills need: loops, branches and scalars.
+//! - The **producer** is one thread that runs the slice (`slice.rs`) of the function which fills need: loops, branches and scalars.
 //!   The **consumers** run everything, as if each fill was a load.
 //! - A loop is **rotated** if its body falls into two parts of which the second needs the first, and the first nothing of
 //!   the second: the first part of round n+1 then runs beside the second part of round n.
