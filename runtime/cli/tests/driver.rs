@@ -54,6 +54,27 @@ fn says(output: &Output, code: i32, words: &[&str]) {
     words.iter().for_each(|w| assert!(said.contains(w), "does not say `{w}`: {said}"));
 }
 
+/// A call that the driver lacks would be a panic in the tests below.
+#[test]
+fn the_driver_has_all_that_is_called() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let driver = std::fs::read_to_string(root.join("tests/support/driver.c")).expect("the driver");
+    let folder = root.join("../src/cuda/driver");
+    let files = std::fs::read_dir(&folder).expect("the calls").map(|file| file.expect("a file").path());
+    let (mut calls, mut missing) = (0, Vec::new());
+    for file in files.chain([folder.with_extension("rs")]) {
+        let text = std::fs::read_to_string(file).expect("text");
+        for call in text.split("call!(").skip(1).filter(|call| call.starts_with("cu")) {
+            let name = call.split('(').next().unwrap_or_default();
+            calls += 1;
+            if !driver.contains(&format!("int {name}(")) {
+                missing.push(name.to_owned());
+            }
+        }
+    }
+    assert!(calls > 20 && missing.is_empty(), "of {calls} these are missing: {missing:?}");
+}
+
 #[test]
 fn drivers_and_gpus_that_will_not_do_are_told_with_a_way_out() {
     let fake = Fake::new();

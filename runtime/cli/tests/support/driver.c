@@ -57,6 +57,22 @@ int cuMemcpyHtoDAsync_v2(word to, const void *from, size_t n, void *stream) { me
 int cuMemcpyDtoHAsync_v2(void *to, word from, size_t n, void *stream) { memcpy(to, (void *)from, n); return 0; }
 int cuMemcpyDtoDAsync_v2(word to, word from, size_t n, void *stream) { memcpy((void *)to, (void *)from, n); return 0; }
 
+int cuMemAlloc_v2(word *address, size_t bytes) { return cuMemAllocAsync(address, bytes, NULL); }
+int cuMemFree_v2(word address) { return cuMemFreeAsync(address, NULL); }
+int cuMemHostAlloc(void **start, size_t bytes, unsigned flags) { *start = malloc(bytes); return 0; }
+int cuMemHostGetDevicePointer_v2(word *address, void *start, unsigned flags) { *address = (word)start; return 0; }
+int cuMemFreeHost(void *start) { free(start); return 0; }
+
+int cuEventCreate(void *event, unsigned flags) { return fine(event); }
+int cuEventRecord(void *event, void *stream) { return 0; }
+int cuEventSynchronize(void *event) { return failed; }
+int cuEventElapsedTime(float *milliseconds, void *from, void *to) { *milliseconds = 1.0f; return 0; }
+int cuEventDestroy_v2(void *event) { return 0; }
+int cuTensorMapEncodeTiled(void *map, int type, unsigned rank, void *start, const word *sizes, const word *strides,
+                           const unsigned *box, const unsigned *steps, int inner, int swizzle, int cache, int fill) {
+    return number("FAKE_MAP", 0);
+}
+
 int cuLinkCreate_v2(unsigned n, int *options, void **values, void *state) { return fine(state); }
 int cuLinkAddData_v2(void *state, int type, void *data, size_t size, const char *name, unsigned n, int *options, void **values) {
     return number("FAKE_ASSEMBLY", 0);
