@@ -10,7 +10,7 @@ use pantile_ir::Func;
 
 use crate::buffers::{Buffers, Ends, Usage};
 use crate::clock::Clock;
-use crate::cuda::Started;
+use crate::cuda::{Graphs, Started};
 use crate::executable::Executable;
 use crate::kernel::{Constant, fix};
 use crate::key::Key;
@@ -74,6 +74,8 @@ pub(crate) struct Ready {
     ends: Ends,
     /// The names of the outputs.
     names: Vec<String>,
+    /// The work as a GPU takes it.
+    graphs: Arc<Graphs>,
 }
 
 /// What a step needs.
@@ -106,7 +108,11 @@ impl PipelineOn {
     /// If the arguments do not fit, a kernel cannot be compiled for them, or one stops.
     pub fn call(&self, args: impl Args) -> Result<Outputs> {
         let args = args.to_args();
-        self.run(&*self.ready(&args)?, &args, None)
+        let ready = self.ready(&args)?;
+        match self.device.home() {
+            Some(gpu) => gpu.gathered(&ready.graphs, || self.run(&ready, &args, None)),
+            None => self.run(&ready, &args, None),
+        }
     }
 
     /// Runs it and says how long each step took.
@@ -172,6 +178,7 @@ impl PipelineOn {
             steps,
             names: self.pipeline.signature.outs.iter().map(|o| o.name.clone()).collect(),
             plan,
+            graphs: Arc::default(),
         })
     }
 

@@ -4,6 +4,7 @@
 #![allow(unsafe_code, reason = "calls into the CUDA driver stand here and nowhere else")]
 
 pub(crate) mod code;
+pub(crate) mod graph;
 pub(crate) mod host;
 pub(crate) mod maps;
 
@@ -222,6 +223,11 @@ impl Stream {
         // SAFETY: `raw` is valid for writing.
         unsafe { call!(cuStreamCreate(&raw mut raw, flags)) }?;
         Ok(Self { context: context.clone(), raw, pools })
+    }
+
+    /// The context that it is of.
+    pub(crate) fn context(&self) -> &Arc<Context> {
+        &self.context
     }
 
     /// Waits until all is done, and says what went wrong on the way.

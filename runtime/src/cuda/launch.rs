@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pantile_diag::{SourceMap, Span};
-use pantile_gpu::{Arg, Kernel, Launch, Options, Packed, Variant, llvm};
+use pantile_gpu::{Arg, Kernel, Launch, Options, Packed, TensorMap, Variant, llvm};
 use pantile_ir::{Dim, Func, instance};
 
 use super::driver::DriverError;
@@ -141,7 +141,7 @@ impl Launcher {
         // SAFETY: the words were packed by this kernel for operands that were checked against its parameters; their memory is
         // held by `held` until this is queued, and freed behind it; tables come from the function's own orders, whose
         // elements were checked against the extents.
-        let queued = unsafe { self.gpu.stream.launch(&function, blocks, &words, &maps) };
+        let queued = unsafe { self.gpu.stream.launch(&function, blocks, words, maps) };
         queued.map_err(|e| failed(&e))?;
         Ok(Some(StartedCall { variant, fault, grid }))
     }
@@ -153,9 +153,15 @@ impl Launcher {
     /// The tensor maps of a launch, as the hardware reads them.
     fn maps(&self, variant: &Variant, launch: &Launch<'_>) -> Result<Vec<[u64; MAP_WORDS]>> {
         let maps = self.kernel.maps(variant, launch).map_err(|l| self.limit(l.message))?;
-        let encoded = maps.iter().map(|map| {
-            let doing = || format!("the description of a tensor of `{}` ({map:?})", self.kernel.func().name);
-            maps::encode(&self.gpu.context, map).map_err(|e| self.gpu.failed(&doing(), &e))
+        let encoded = maps.into_iter().map(|map| {
+            let doing = |map: &TensorMap| format!("the description of a tensor of `{}` ({map:?})", self.name);
+            let known = || self.gpu.maps.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(encoded) = known().get(&map) {
+                return Ok(encoded);
+            }
+            let encoded = maps::encode(&self.gpu.context, &map).map_err(|e| self.gpu.failed(&doing(&map), &e))?;
+            known().insert(map, encoded);
+            Ok(encoded)
         });
         encoded.collect()
     }
@@ -286,7 +292,8 @@ impl Drop for Started {
             // Whether the GPU still writes there nobody knows.
             return;
         }
-        for StartedCall { fault, .. } in self.calls.drain(..) {
+        // Backwards, so that the next launches find their words in the same order.
+        for StartedCall { fault, .. } in self.calls.drain(..).rev() {
             fault.take();
             self.gpu.faults.give_back(fault);
         }

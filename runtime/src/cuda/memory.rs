@@ -111,6 +111,6 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         // SAFETY: the buffer owns this memory alone, and later work on the stream knows nothing of it. On a lost GPU there
         // is nothing to be freed.
-        let _ = unsafe { self.gpu.stream.free(self.address) };
+        let _ = unsafe { self.gpu.stream.free(self.address, self.bytes) };
     }
 }

@@ -6,6 +6,7 @@ mod driver;
 mod faults;
 mod launch;
 mod memory;
+mod queue;
 
 use std::ffi::CString;
 use std::fmt;
@@ -13,17 +14,24 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use pantile_gpu::simt::Program;
-use pantile_gpu::{Target, llvm};
+use pantile_gpu::{Target, TensorMap, llvm};
 
 pub(crate) use driver::code::Event;
 use driver::code::{Module, assemble};
+use driver::maps::MAP_WORDS;
 use driver::{Context, DriverError, Facts, Stream};
 use faults::Faults;
 pub(crate) use launch::{Launcher, Started, compile};
 pub(crate) use memory::Buffer;
+pub(crate) use queue::Graphs;
+use queue::Queue;
 
 use crate::bundle::{self, Bundle};
+use crate::recent::Recent;
 use crate::{Error, Result};
+
+/// Tensor maps that a GPU remembers.
+const MAPS: usize = 256;
 
 /// The driver, started: the CUDA version that it supports, or what is missing.
 fn started() -> Result<i32> {
@@ -81,8 +89,10 @@ pub(crate) struct Gpu {
     facts: Facts,
     pub(crate) target: Target,
     context: Arc<Context>,
-    stream: Stream,
+    stream: Queue,
     faults: Faults,
+    /// Tensor maps as the hardware reads them.
+    maps: Mutex<Recent<TensorMap, [u64; MAP_WORDS]>>,
     /// Code that was compiled ahead of time.
     bundles: RwLock<Vec<Bundle>>,
     /// Why it cannot be used any more.
@@ -130,9 +140,10 @@ impl Gpu {
         check_version(version.0, Some(target))
             .map_err(|why| Error::Device(format!("device `{name}`, {}: {why}", facts.name)))?;
         let context = Context::open(index, facts.pools).map_err(failed)?;
-        let stream = Stream::new(&context, facts.pools).map_err(failed)?;
+        let stream = Queue::new(Stream::new(&context, facts.pools).map_err(failed)?);
         let (faults, bundles, lost) = (Faults::default(), RwLock::default(), OnceLock::new());
-        Ok(Self { index, version, facts, target, context, stream, faults, bundles, lost })
+        let maps = Mutex::new(Recent::new(MAPS));
+        Ok(Self { index, version, facts, target, context, stream, faults, maps, bundles, lost })
     }
 
     /// As written on the command line.
@@ -197,6 +208,17 @@ impl Gpu {
         let assembly = start.elapsed();
         Module::load(&self.context, &cubin).map_err(|e| self.failed("the loading", &e))?;
         Ok([assembly, start.elapsed() - assembly])
+    }
+
+    /// Does the work of a pipeline, whose launches are handed over together.
+    ///
+    /// # Errors
+    /// The work's own; if the GPU is lost.
+    pub(crate) fn gathered<T>(&self, graphs: &Arc<Graphs>, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let (done, queued) = self.stream.gathered(graphs, work);
+        let done = done?;
+        queued.map_err(|e| self.failed("a pipeline", &e))?;
+        Ok(done)
     }
 
     /// A mark behind the work that is queued.

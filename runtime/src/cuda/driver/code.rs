@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use cudarc::driver::sys;
 
+use super::graph::parameters;
 use super::maps::MAP_WORDS;
 use super::{Context, Driven, DriverError, Stream, call, check};
 
@@ -24,9 +25,7 @@ impl Stream {
         maps: &[[u64; MAP_WORDS]],
     ) -> Driven<()> {
         self.context.bind()?;
-        let words = words.iter().map(|word| std::ptr::from_ref(word).cast_mut().cast::<c_void>());
-        let maps = maps.iter().map(|map| map.as_ptr().cast_mut().cast::<c_void>());
-        let mut parameters: Vec<*mut c_void> = words.chain(maps).collect();
+        let mut parameters = parameters(words, maps);
         let Function { raw, threads, shared, .. } = function;
         let (all, none) = (parameters.as_mut_ptr(), null_mut());
         // SAFETY: the caller's promise; the driver copies the parameters during the call.
@@ -194,9 +193,9 @@ impl Drop for Module {
 #[derive(Debug)]
 pub(crate) struct Function {
     _module: Arc<Module>,
-    raw: sys::CUfunction,
-    threads: u32,
-    shared: u32,
+    pub(super) raw: sys::CUfunction,
+    pub(super) threads: u32,
+    pub(super) shared: u32,
     /// Threads that a block of it can have.
     pub(crate) most_threads: u32,
     /// Registers of a thread.
