@@ -47,7 +47,7 @@ pub struct Choices {
 
 impl Default for Choices {
     fn default() -> Self {
-        Self { specialise: true, stages: 2, rotate: true, scratch: 0 }
+        Self { specialise: true, stages: 4, rotate: true, scratch: 0 }
     }
 }
 

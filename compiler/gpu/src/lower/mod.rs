@@ -6,6 +6,7 @@
 
 mod access;
 mod blocks;
+mod chained;
 mod convert;
 mod dot;
 mod facts;
@@ -32,7 +33,7 @@ mod tiles;
 mod wgmma;
 mod words;
 
-pub(crate) use dot::Unit;
+pub(crate) use dot::{Unit, unit};
 pub use facts::Facts;
 pub(crate) use form::Form;
 pub(crate) use infer::{Kind, Spreads, Warps};
@@ -52,7 +53,7 @@ use crate::schedule::Schedule;
 use crate::simt::{Builder, Program, Special, Ty, Value as Reg};
 use blocks::Block;
 use rings::{RingState, Role, View};
-use wgmma::{AddedTo, Pending};
+use wgmma::Pending;
 
 /// A tile in registers.
 #[derive(Clone, Debug)]
@@ -106,8 +107,6 @@ pub(crate) struct Lower<'f> {
     /// Who runs what is being emitted, and where the rings stand for them.
     pub(crate) role: Role,
     pub(crate) rings: Vec<RingState>,
-    /// Products that are added to something.
-    pub(crate) added: HashMap<Value, AddedTo>,
     /// Products under way, oldest first; and those that are done and that nobody has taken.
     pub(crate) pending: Vec<Pending>,
     pub(crate) settled: HashMap<Value, (Spread, Vec<Reg>)>,
@@ -157,7 +156,6 @@ fn once(func: &Func, words: &Words, facts: &Facts, options: &Options) -> Result<
     limits::tiles(func, warps)?;
     let spreads = infer::spreads(func, facts, options, warps);
     let schedule = Schedule::new(func, facts, options, warps, &spreads);
-    let added = wgmma::added(func, |inst| dot::unit(func, options, warps, inst) == Some(Unit::Warpgroup));
     let mut b = Builder::new(entry_name(&func.name), schedule.threads());
     let thread = b.special(Special::Thread);
     let lane = b.and_const(thread, 31);
@@ -184,7 +182,6 @@ fn once(func: &Func, words: &Words, facts: &Facts, options: &Options) -> Result<
         schedule,
         role: Role::All,
         rings: Vec::new(),
-        added,
         pending: Vec::new(),
         settled: HashMap::new(),
     };

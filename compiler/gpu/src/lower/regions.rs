@@ -57,7 +57,7 @@ impl<'f> Lower<'f> {
         Ok(())
     }
 
-    fn region(&mut self, region: &'f Region) -> Result<(), Limit> {
+    pub(crate) fn region(&mut self, region: &'f Region) -> Result<(), Limit> {
         let insts: Vec<&Inst> = region.insts.iter().collect();
         let last = self.last_uses(&insts);
         insts.iter().zip(last).try_for_each(|(inst, last)| self.step(inst, &last))
@@ -256,7 +256,10 @@ impl<'f> Lower<'f> {
                 let late = mine.iter().map(|(n, _)| rotation.carried_late[*n]).collect();
                 self.rotated(&Turn { late, ..turn }, &rounds, &rotation)
             }
-            Some(_) | None => self.plain_loop(&turn, &rounds),
+            Some(_) | None => match self.schedule.chains.get(&place(inst)).cloned() {
+                Some(chain) if self.role == Role::Consumer => self.chained(&turn, &rounds, &chain),
+                Some(_) | None => self.plain_loop(&turn, &rounds),
+            },
         }
     }
 

@@ -207,11 +207,11 @@ impl<'f> Lower<'f> {
     pub(crate) fn release(&mut self, value: Value) {
         let Some(view) = self.scope.views.get(&value).copied() else { return };
         let Some(fill) = self.schedule.fills.get(&value) else { return };
-        self.free(fill.ring, view.stage);
+        self.free(fill.ring, view.stage, None);
     }
 
-    /// Gives back a stage.
-    pub(crate) fn free(&mut self, ring: RingId, stage: Reg) {
+    /// Gives back a stage, where a predicate holds.
+    pub(crate) fn free(&mut self, ring: RingId, stage: Reg, holds: Option<Reg>) {
         let row = &self.schedule.rings[ring.index()];
         if !row.refilled {
             return;
@@ -224,6 +224,7 @@ impl<'f> Lower<'f> {
         } else {
             self.b.bool(true)
         };
+        let speaks = holds.map_or(speaks, |holds| self.b.and(speaks, holds));
         self.b.emit(Op::MbarrierArrive, &[empty, speaks], &[]);
     }
 

@@ -124,14 +124,14 @@ impl<'f> Lower<'f> {
         let (mut first, mut second) = (first.iter().copied(), second.iter().copied());
         let mut all = Vec::new();
         for (value, late) in turn.carried.iter().zip(&turn.late) {
-            let count = self.registers_of(*value)?;
+            let count = self.flat_len(*value)?;
             if *late { all.extend(second.by_ref().take(count)) } else { all.extend(first.by_ref().take(count)) }
         }
         all.extend(states);
         Ok(all)
     }
 
-    fn registers_of(&self, value: Value) -> Result<usize, Limit> {
+    pub(crate) fn flat_len(&self, value: Value) -> Result<usize, Limit> {
         if self.is_scalar(value) {
             return Ok(1);
         }
@@ -195,7 +195,7 @@ impl<'f> Lower<'f> {
     ) -> Result<Scope, Limit> {
         let own = std::mem::replace(&mut self.scope, outer.clone());
         self.enter(turn, index);
-        let skip: usize = early.iter().map(|v| self.registers_of(*v)).sum::<Result<_, _>>()?;
+        let skip: usize = early.iter().map(|v| self.flat_len(*v)).sum::<Result<_, _>>()?;
         let mut registers = &from_first[skip..];
         for value in &rotation.cross {
             let (stage, scalar) = (self.schedule.fills.contains_key(value), self.is_scalar(*value));
@@ -224,7 +224,7 @@ impl<'f> Lower<'f> {
     }
 
     fn words_of(&self, value: Value) -> Result<usize, Limit> {
-        let registers = self.registers_of(value)?;
+        let registers = self.flat_len(value)?;
         Ok(if self.is_packed(value) { registers / 2 } else { registers })
     }
 

@@ -1,9 +1,7 @@
 //! Products of warpgroups (`wgmma`): operands read from shared memory by descriptors, the left one from registers where it
 //! is there; sums that are waited for when they are first used. Products of single warps are `dot.rs`'s business.
 
-use std::collections::HashMap;
-
-use pantile_ir::{BinaryOp, DType, Func, Inst, Op as TileOp, Region, Value};
+use pantile_ir::{Inst, Value};
 
 use super::form::Form;
 use super::rings::View;
@@ -21,20 +19,11 @@ pub(crate) struct Pending {
     /// What they will be.
     pub value: Value,
     spread: Spread,
-    registers: Vec<Reg>,
+    pub registers: Vec<Reg>,
     /// The tiles that the product reads from stages.
     reads: Vec<Value>,
     /// Stages that are free once it is done.
     frees: Vec<(RingId, Reg)>,
-}
-
-/// A product whose result is added to something: it begins with that instead of zeros.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct AddedTo {
-    /// What the sums begin with.
-    pub addend: Value,
-    /// The sum.
-    pub sum: Value,
 }
 
 /// Where rows of an operand lie, as descriptors say it.
@@ -102,7 +91,7 @@ impl<'f> Lower<'f> {
         let acc = form.accumulator(self.warps);
         let columns = acc.registers.iter().filter(|b| form.n[3..].contains(b)).count();
         let one = columns.min(MOST_COLUMNS);
-        let added = self.added.get(&result).copied();
+        let added = self.schedule.added.get(&result).copied();
         let sums = match added {
             Some(added) => Some(self.at(added.addend, &acc)?),
             None => None,
@@ -266,7 +255,7 @@ impl<'f> Lower<'f> {
         let mut got = got.into_iter();
         for one in done {
             let registers = got.by_ref().take(one.registers.len()).collect();
-            one.frees.iter().for_each(|(ring, stage)| self.free(*ring, *stage));
+            one.frees.iter().for_each(|(ring, stage)| self.free(*ring, *stage, None));
             self.settled.insert(one.value, (one.spread, registers));
         }
     }
@@ -278,50 +267,6 @@ impl<'f> Lower<'f> {
         match self.pending.iter_mut().rev().find(|p| p.reads.contains(&value)) {
             Some(pending) => pending.frees.push((ring, stage)),
             None => self.release(value),
-        }
-    }
-}
-
-/// Products of warpgroups that are added to something that is there before them, and used for nothing else.
-pub(crate) fn added(func: &Func, is_product: impl Fn(&Inst) -> bool) -> HashMap<Value, AddedTo> {
-    let mut uses: HashMap<Value, u32> = HashMap::new();
-    count(&func.body, &mut uses);
-    let mut all = HashMap::new();
-    region(func, &func.body, &uses, &is_product, &mut all);
-    all
-}
-
-fn count(region: &Region, uses: &mut HashMap<Value, u32>) {
-    region.yields.iter().for_each(|v| *uses.entry(*v).or_default() += 1);
-    for inst in &region.insts {
-        inst.args.iter().for_each(|v| *uses.entry(*v).or_default() += 1);
-        inst.regions.iter().for_each(|r| count(r, uses));
-    }
-}
-
-fn region(
-    func: &Func,
-    region_: &Region,
-    uses: &HashMap<Value, u32>,
-    is_product: &impl Fn(&Inst) -> bool,
-    all: &mut HashMap<Value, AddedTo>,
-) {
-    for (n, inst) in region_.insts.iter().enumerate() {
-        inst.regions.iter().for_each(|r| region(func, r, uses, is_product, all));
-        let (TileOp::Binary(BinaryOp::Add), [x, y]) = (&inst.op, &inst.args[..]) else { continue };
-        let sum = inst.results[0];
-        if func.ty(sum).dtype() != DType::F32 {
-            continue;
-        }
-        for (product, addend) in [(*x, *y), (*y, *x)] {
-            let made = region_.insts[..n].iter().position(|i| i.results.first() == Some(&product));
-            let Some(made) = made.filter(|at| is_product(&region_.insts[*at])) else { continue };
-            let there = !region_.insts[made..].iter().any(|i| i.results.contains(&addend));
-            let alike = func.ty(addend) == func.ty(product) && func.ty(sum) == func.ty(product);
-            if there && alike && uses.get(&product) == Some(&1) {
-                all.insert(product, AddedTo { addend, sum });
-                break;
-            }
         }
     }
 }

@@ -15,6 +15,8 @@
 //! There is no second program to keep right: both roles walk the same function, and order is what the function's data flow
 //! says (`docs/decisions/0017`).
 
+mod added;
+mod chain;
 mod rings;
 mod rotate;
 mod slice;
@@ -22,11 +24,13 @@ mod text;
 
 use std::collections::{HashMap, HashSet};
 
-use pantile_ir::{Func, Inst, Value};
+use pantile_ir::{Func, Inst, Region, Value};
 
 use crate::kernel::Options;
-use crate::lower::{Facts, Spreads, Warps};
+use crate::lower::{Facts, Spreads, Unit, Warps, unit};
 
+pub(crate) use added::AddedTo;
+pub(crate) use chain::Chain;
 pub(crate) use rings::Fill;
 pub use rings::{Map, MapAxis, Ring};
 pub(crate) use rotate::Rotation;
@@ -58,6 +62,11 @@ pub struct Schedule {
     pub(crate) known: HashSet<Value>,
     /// Loops that are rotated.
     pub(crate) rotations: HashMap<Place, Rotation>,
+    /// Loops whose products go on with the sums of the round before.
+    pub(crate) chains: HashMap<Place, Chain>,
+    /// Products of warpgroups, by their results; and what they begin with where that is not zero.
+    products: HashSet<Value>,
+    pub(crate) added: HashMap<Value, AddedTo>,
     /// Registers of a thread, of the producer's warps and the consumers'; 0 where the assembler decides.
     pub registers: (u32, u32),
     /// The consumers' warps.
@@ -79,12 +88,27 @@ impl Schedule {
     /// The schedule of a function for launches of which something is known.
     pub(crate) fn new(func: &Func, facts: &Facts, options: &Options, warps: Warps, spreads: &Spreads) -> Self {
         let mut schedule = Schedule { consumers: warps.threads() / 32, ..Schedule::default() };
+        let is_product = |inst: &Inst| unit(func, options, warps, inst) == Some(Unit::Warpgroup);
+        each(&func.body, &mut |inst| {
+            if is_product(inst) {
+                schedule.products.insert(inst.results[0]);
+            }
+        });
+        schedule.added = added::find(func, is_product);
         rings::choose(&mut schedule, func, facts, options, warps);
         if !schedule.rings.is_empty() {
             schedule.registers = registers(schedule.consumers, options);
         }
-        rotate::choose(&mut schedule, func, options, warps, spreads);
+        rotate::choose(&mut schedule, func, options, spreads);
+        if options.choices.rotate {
+            chain::choose(&mut schedule, func, spreads);
+        }
         schedule
+    }
+
+    /// Whether it is a product of warpgroups.
+    fn is_product(&self, inst: &Inst) -> bool {
+        inst.results.first().is_some_and(|r| self.products.contains(r))
     }
 
     /// Whether there is a producer beside the consumers.
@@ -124,5 +148,13 @@ fn registers(consumers: u32, options: &Options) -> (u32, u32) {
         0 | 1 => (0, 0),
         2 => (24, 240),
         _ => (32, 160),
+    }
+}
+
+/// Calls for each instruction, nested ones too.
+fn each<'f>(region: &'f Region, found: &mut impl FnMut(&'f Inst)) {
+    for inst in &region.insts {
+        found(inst);
+        inst.regions.iter().for_each(|r| each(r, found));
     }
 }

@@ -7,7 +7,7 @@ use pantile_ir::{Func, Inst, Op, Over, Region, Value};
 
 use super::{Schedule, place};
 use crate::kernel::Options;
-use crate::lower::{Kind, Spreads, Unit, Warps};
+use crate::lower::{Kind, Spreads};
 
 /// How a loop's body is cut.
 #[derive(Clone, Debug, Default)]
@@ -26,32 +26,28 @@ pub(crate) struct Rotation {
 }
 
 /// Finds the loops.
-pub(super) fn choose(schedule: &mut Schedule, func: &Func, options: &Options, warps: Warps, spreads: &Spreads) {
+pub(super) fn choose(schedule: &mut Schedule, func: &Func, options: &Options, spreads: &Spreads) {
     if schedule.specialised() && options.choices.rotate {
-        region(schedule, func, options, warps, spreads, &func.body);
+        region(schedule, spreads, &func.body);
     }
 }
 
-#[allow(clippy::wildcard_enum_match_arm, reason = "only loops are rotated")]
-fn region(schedule: &mut Schedule, func: &Func, options: &Options, warps: Warps, spreads: &Spreads, region_: &Region) {
+fn region(schedule: &mut Schedule, spreads: &Spreads, region_: &Region) {
     for inst in &region_.insts {
         if let Op::For(it) = &inst.op
             && !it.guard
         {
-            let cut = Cut { func, options, warps, spreads, schedule, body: inst.body() };
+            let cut = Cut { spreads, schedule, body: inst.body() };
             let skip = usize::from(it.over == Over::Range);
             if let Some(rotation) = cut.rotation(skip) {
                 schedule.rotations.insert(place(inst), rotation);
             }
         }
-        inst.regions.iter().for_each(|r| region(schedule, func, options, warps, spreads, r));
+        inst.regions.iter().for_each(|r| region(schedule, spreads, r));
     }
 }
 
 struct Cut<'f> {
-    func: &'f Func,
-    options: &'f Options,
-    warps: Warps,
     spreads: &'f Spreads,
     schedule: &'f Schedule,
     body: &'f Region,
@@ -59,7 +55,7 @@ struct Cut<'f> {
 
 impl Cut<'_> {
     fn rotation(&self, skip: usize) -> Option<Rotation> {
-        let products: Vec<usize> = (0..self.body.insts.len()).filter(|n| self.is_product(*n)).collect();
+        let products: Vec<usize> = (0..self.body.insts.len()).filter(|n| self.schedule.is_product(&self.body.insts[*n])).collect();
         let (first, last) = (*products.first()?, *products.last()?);
         let nested = self.body.insts.iter().any(|i| !i.regions.is_empty());
         if first == last || nested || self.body.insts.iter().any(Inst::has_effect) {
@@ -75,15 +71,6 @@ impl Cut<'_> {
         let cross = self.cross(&late, &carried_late, carried)?;
         let issue = products.iter().filter(|n| late[**n]).max().map_or(0, |n| n + 1);
         Some(Rotation { late, lead: first + 1, issue, cross, carried_late })
-    }
-
-    #[allow(clippy::wildcard_enum_match_arm, reason = "only dots are products")]
-    fn is_product(&self, n: usize) -> bool {
-        let inst = &self.body.insts[n];
-        match &inst.op {
-            Op::Dot(over) => Unit::of(self.func, self.options, self.warps, inst, over) == Unit::Warpgroup,
-            _ => false,
-        }
     }
 
     /// The instruction of the body that makes a value.
