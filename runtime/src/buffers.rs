@@ -210,7 +210,7 @@ impl<'a> Buffers<'a> {
     }
 
     /// Copies a tensor in another order along an axis: from which source to each position, -1 for zero.
-    pub(crate) fn permute(&mut self, from: usize, to: usize, axis: usize, sources: &[i32]) -> Result<()> {
+    pub(crate) fn permute(&mut self, from: usize, to: usize, axis: usize, sources: &Tensor) -> Result<()> {
         self.allocate(to)?;
         let mut target = self.own[to].take();
         let result = match (self.read(from)?, &mut target) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::str::FromStr;
 
-use pantile_compiler::{Bindings, Plan, Step};
+use pantile_compiler::{Bindings, BufferKind, Plan, Step};
 use pantile_diag::SourceMap;
 use pantile_gpu::simt::Program;
 use pantile_gpu::{Options, Target, llvm};
@@ -13,6 +13,7 @@ use pantile_ir::{Func, Order, OrderBody};
 use serde_json::{Value, json};
 use sha3::{Digest, Sha3_256};
 
+use crate::cuda::copies::{Form, NAME};
 use crate::{Error, Module, Result, cuda, io_words, write_whole};
 
 /// What a bundle starts with.
@@ -98,11 +99,25 @@ impl Bundle {
         for step in &plan.steps {
             match step {
                 Step::Launch { func, .. } => self.add(func, module.sources())?,
-                Step::Permute { order, .. } => self.add_order(order, module.sources())?,
+                Step::Permute { order, to, axis, .. } => {
+                    self.add_order(order, module.sources())?;
+                    self.add_gather(&plan.buffers[*to].what, *axis)?;
+                }
                 Step::Copy { .. } => {}
             }
         }
         Ok(())
+    }
+
+    /// The kernel that copies a tensor in another order along an axis.
+    fn add_gather(&mut self, what: &BufferKind, axis: usize) -> Result<()> {
+        let BufferKind::Tensor { dtype, shape } = what else { return Ok(()) };
+        let form = Form::gather(shape.len(), axis);
+        let shape = crate::launch::sizes(shape)?;
+        let mut bindings = Bindings::default();
+        bindings.dtypes.insert("T".into(), crate::tensor::bits(*dtype));
+        bindings.ints.extend(form.constants(form.blocks(&shape)).into_iter().map(|(name, n)| (name.to_owned(), n)));
+        self.add_kernel(&form.module()?, NAME, &bindings)
     }
 
     fn add_order(&mut self, order: &Order, sources: &SourceMap) -> Result<()> {

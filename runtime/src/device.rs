@@ -126,6 +126,11 @@ impl Device {
         self.gpu.as_ref().ok_or_else(none)?.time_of_loading(ptx)
     }
 
+    /// A GPU that is open.
+    pub(crate) fn of(gpu: &Arc<Gpu>) -> Self {
+        Self { gpu: Some(gpu.clone()), ..Self::new(Backend::Cuda) }
+    }
+
     /// The number of NVIDIA GPUs.
     ///
     /// # Errors

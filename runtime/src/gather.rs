@@ -1,5 +1,6 @@
 //! Copies of tensors in another order along one axis: rows of the axes behind it move whole where they lie whole, workers
-//! share the target. A dense tensor on a GPU is copied there; else the host copies. It reads through any strides and writes row-major; which order it is, is the caller's business.
+//! share the target. A tensor on a GPU is copied there, by `cuda/copies.rs` where
+//! it is not one piece of memory. It reads through any strides and writes row-major; which order it is, is the caller's business.
 
 use std::sync::Arc;
 
@@ -29,6 +30,9 @@ impl Tensor {
             let (source, to) = (source.on(&gpu)?, self.storage_mut("a copy")?.on_mut(&gpu)?);
             return to.copy_from(at, &source, start, bytes);
         }
+        if self.rank() > 0 && self.copied_there(from, None) {
+            return Ok(());
+        }
         if self.rank() == 0 {
             return self.fill_from(&from.to_bytes()?);
         }
@@ -40,22 +44,36 @@ impl Tensor {
     ///
     /// # Errors
     /// If the shapes or sources do not fit, or other tensors share the memory that is written.
-    pub(crate) fn gather(&mut self, from: &Tensor, axis: usize, sources: &[i32]) -> Result<()> {
+    pub(crate) fn gather(&mut self, from: &Tensor, axis: usize, table: &Tensor) -> Result<()> {
         let size = self.shape().get(axis).copied().unwrap_or(0);
+        let sources = table.as_slice::<i32>().ok_or_else(misfit)?;
         if sources.len() != size
             || from.rank() <= axis
             || sources.iter().any(|s| i64::from(*s) >= from.shape()[axis] as i64)
         {
             return Err(misfit());
         }
+        if self.fits(from, axis) && self.copied_there(from, Some((axis, table))) {
+            return Ok(());
+        }
         self.gather_any(from, axis, Some(sources))
+    }
+
+    /// Copies on the GPU where this lies, if it lies on one alone and a kernel for it can be had there.
+    fn copied_there(&mut self, from: &Tensor, gathered: Option<(usize, &Tensor)>) -> bool {
+        let home = self.storage().0.home().cloned().filter(|_| self.is_dense() && !self.is_empty());
+        home.is_some_and(|gpu| gpu.copies.copy(&gpu, self, from, gathered).is_ok())
+    }
+
+    /// Whether this is dense and has the shape of `from` but for an axis.
+    fn fits(&self, from: &Tensor, axis: usize) -> bool {
+        let same = |n: usize| n == axis || self.shape()[n] == from.shape()[n];
+        self.dtype() == from.dtype() && self.rank() == from.rank() && (0..self.rank()).all(same) && self.is_dense()
     }
 
     /// Without sources, each position is its own.
     fn gather_any(&mut self, from: &Tensor, axis: usize, sources: Option<&[i32]>) -> Result<()> {
-        let same = |n: usize| n == axis || self.shape()[n] == from.shape()[n];
-        let fits = self.dtype() == from.dtype() && self.rank() == from.rank() && (0..self.rank()).all(same);
-        if !fits || !self.is_dense() {
+        if !self.fits(from, axis) {
             return Err(misfit());
         }
         match self.dtype().bytes() {
@@ -271,6 +289,7 @@ mod tests {
             let mut to = Tensor::zeros(dtype, &shape).unwrap();
             to.unshared("it").unwrap().fill(0xA5);
             let sources = sources(&Arc::new(table.clone()), len, inverse).unwrap();
+            let sources = Tensor::from_slice(&[sources.len()], &sources).unwrap();
             to.gather(&source, axis, &sources).unwrap();
             assert_eq!(to.to_bytes().unwrap(), plain(&source, axis, &table, inverse, size), "case {case}: {shape:?}");
             if inverse {
@@ -289,8 +308,9 @@ mod tests {
         assert_eq!(to.to_vec::<i32>().unwrap(), [7]);
         let mut other = Tensor::zeros(DType::I32, &[2]).unwrap();
         assert!(other.copy_from(&Tensor::zeros(DType::I32, &[3]).unwrap()).is_err());
-        assert!(other.gather(&Tensor::zeros(DType::I32, &[2]).unwrap(), 0, &[0, 2]).is_err());
-        assert!(other.gather(&Tensor::zeros(DType::I32, &[2]).unwrap(), 0, &[0]).is_err());
+        let table = |list: &[i32]| Tensor::from_slice(&[list.len()], list).unwrap();
+        assert!(other.gather(&Tensor::zeros(DType::I32, &[2]).unwrap(), 0, &table(&[0, 2])).is_err());
+        assert!(other.gather(&Tensor::zeros(DType::I32, &[2]).unwrap(), 0, &table(&[0])).is_err());
         assert!(sources(&Arc::new(vec![0, 2]), 2, false).is_err());
     }
 }

@@ -128,6 +128,13 @@ impl Running {
     pub fn finish(self) -> Result<()> {
         self.started.map_or(Ok(()), |started| started.finish(&self.loaded.sources))
     }
+
+    /// Does not wait for it: it is known not to stop.
+    pub(crate) fn detach(self) {
+        if let Some(started) = self.started {
+            started.detach();
+        }
+    }
 }
 
 impl KernelOn {

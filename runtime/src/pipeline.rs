@@ -17,7 +17,7 @@ use crate::key::Key;
 use crate::launch::{self, Operand, Output, check, verify, writes_nothing};
 use crate::module::Loaded;
 use crate::recent::Recent;
-use crate::{Arg, Args, Device, Error, Outputs, Result};
+use crate::{Arg, Args, Device, Error, Outputs, Result, Tensor};
 
 /// Plans that a pipeline remembers; past that it forgets the one that was not used longest.
 const PLANS: usize = 64;
@@ -85,7 +85,7 @@ enum ReadyStep {
     /// Nothing.
     Copy,
     /// Where each position along the axis is copied from.
-    Permute(Arc<Vec<i32>>),
+    Permute(Tensor),
 }
 
 /// A pipeline on a device.
@@ -168,7 +168,8 @@ impl PipelineOn {
                 let table = self.device.table(order, sources)?;
                 let sources = crate::gather::sources(&table, elements, *inverse);
                 let wrong = |message| Error::Order { order: order.name.clone(), message };
-                Ok(ReadyStep::Permute(sources.map_err(wrong)?))
+                let sources = sources.map_err(wrong)?;
+                Ok(ReadyStep::Permute(Tensor::from_slice(&[sources.len()], &sources)?))
             }
             Step::Copy { .. } => Ok(ReadyStep::Copy),
         };

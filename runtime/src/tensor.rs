@@ -11,6 +11,16 @@ use pantile_ir::{DType, Scalar, eval};
 use crate::storage::{Home, Storage, bytes_of, elements, elements_mut};
 use crate::{Device, Element, Error, Result};
 
+/// The unsigned integer as wide as an element.
+pub(crate) fn bits(dtype: DType) -> DType {
+    match dtype.bytes() {
+        1 => DType::U8,
+        2 => DType::U16,
+        4 => DType::U32,
+        _ => DType::U64,
+    }
+}
+
 /// An array of elements. Cloning and viewing share the memory; writing needs it unshared. The memory lies on the host, on a
 /// GPU or both: what is read where it does not lie is copied there first, and kept.
 #[derive(Clone, Debug)]
@@ -72,6 +82,20 @@ impl Tensor {
             None => drop(self.storage.bytes()?),
         }
         Ok(self.clone())
+    }
+
+    /// The same memory as unsigned integers as wide as its elements.
+    pub(crate) fn as_bits(&self) -> Self {
+        Self { dtype: bits(self.dtype), ..self.clone() }
+    }
+
+    /// Does something with it as unsigned integers as wide as its elements.
+    pub(crate) fn with_bits<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
+        let dtype = self.dtype;
+        self.dtype = bits(dtype);
+        let done = work(self);
+        self.dtype = dtype;
+        done
     }
 
     /// Its memory, if no other tensor shares it.

@@ -284,6 +284,11 @@ impl Started {
         let instance = instance(u64::from(number), &call.grid);
         Err(Error::Fault { kernel: self.kernel.to_string(), instance, message, line: line(sources, span) })
     }
+
+    /// Lets it run on: the kernel is known not to stop, so its words are free at once.
+    pub(crate) fn detach(mut self) {
+        self.done = true;
+    }
 }
 
 impl Drop for Started {

@@ -1,6 +1,7 @@
 //! NVIDIA GPUs: opened through their driver, which is looked for at run time. Kernels come as PTX or machine code; what they
 //! compute is not known here.
 
+pub(crate) mod copies;
 mod cubins;
 mod driver;
 mod faults;
@@ -91,6 +92,7 @@ pub(crate) struct Gpu {
     context: Arc<Context>,
     stream: Queue,
     faults: Faults,
+    pub(crate) copies: copies::Copies,
     /// Tensor maps as the hardware reads them.
     maps: Mutex<Recent<TensorMap, [u64; MAP_WORDS]>>,
     /// Code that was compiled ahead of time.
@@ -142,8 +144,8 @@ impl Gpu {
         let context = Context::open(index, facts.pools).map_err(failed)?;
         let stream = Queue::new(Stream::new(&context, facts.pools).map_err(failed)?);
         let (faults, bundles, lost) = (Faults::default(), RwLock::default(), OnceLock::new());
-        let maps = Mutex::new(Recent::new(MAPS));
-        Ok(Self { index, version, facts, target, context, stream, faults, maps, bundles, lost })
+        let (maps, copies) = (Mutex::new(Recent::new(MAPS)), copies::Copies::default());
+        Ok(Self { index, version, facts, target, context, stream, faults, copies, maps, bundles, lost })
     }
 
     /// As written on the command line.
