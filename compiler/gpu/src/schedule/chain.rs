@@ -62,7 +62,9 @@ fn chain(schedule: &Schedule, spreads: &Spreads, body: &Region, skip: usize) -> 
     // What is brought outside of the loop is not given back in it.
     let inside = |v: &Value| body.insts.iter().any(|i| i.results.contains(v));
     let views: Vec<Value> = Vec::into_iter(views).filter(inside).collect();
-    (!sums.is_empty()).then_some(Chain { sums, views })
+    // While a round's stages are still read the next round's must be there.
+    let several = |v: &Value| schedule.fills.get(v).is_some_and(|f| schedule.rings[f.ring.index()].stages > 1);
+    (!sums.is_empty() && views.iter().all(several)).then_some(Chain { sums, views })
 }
 
 fn uses(body: &Region) -> HashMap<Value, u32> {
