@@ -416,6 +416,14 @@ fn speed_is_measured_and_written() {
     for device in ["cpu", "gpu"] {
         refused(&["bench", device, "--rounds", "-1"], 2, &["`-1` is not a whole number"]);
     }
+    // Where there is no GPU, what would be measured there is known all the same.
+    let planned = done(&["bench", "gpu", "--dry-run", "--only", "dense", "--only", "gemm"]);
+    for words in ["N75600 D128 (720p)", "FlashAttention-3", "matmul 8192³", "cuBLAS"] {
+        assert!(planned.contains(words), "{words} in\n{planned}");
+    }
+    refused(&["bench", "gpu", "--only", "everything"], 2, &["everything", "rainfusion, sparse"]);
+    refused(&["bench", "gpu", "--peer", "fa9", "--torch", "python3"], 2, &["fa9", "torch, triton, fa3, fa4"]);
+    refused(&["bench", "gpu", "--peer", "fa3"], 2, &["--torch PYTHON"]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use pantile_kernels::{FILES, RainFusion, RainFusionOn, module};
 use serde_json::json;
 
 use super::peak;
-use super::peer::Torch;
+use super::peer::Python;
 use crate::failure::Failure;
 
 /// What a row's number is to be.
@@ -37,7 +37,7 @@ pub(super) struct Bench {
     pub device: Device,
     pub threads: usize,
     pub rounds: usize,
-    pub torch: Option<RefCell<Torch>>,
+    pub torch: Option<RefCell<Python>>,
 }
 
 /// One run; its seconds.
@@ -171,7 +171,7 @@ impl Bench {
     }
 
     /// A side that torch runs, after it has been given what it needs.
-    fn torch<'a>(&'a self, name: &'a str, prepare: impl FnOnce(&mut Torch) -> Result<(), String>) -> Side<'a> {
+    fn torch<'a>(&'a self, name: &'a str, prepare: impl FnOnce(&mut Python) -> Result<(), String>) -> Side<'a> {
         let ready = match &self.torch {
             Some(torch) => prepare(&mut torch.borrow_mut()),
             None => Err("no torch; name a Python that has it with --torch".into()),

@@ -15,10 +15,10 @@ use pantile::{Device, write_whole};
 use serde_json::{Value, json};
 
 use crate::device::Features;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::screen;
 use cases::{Bench, CASES, Row, Target};
-use peer::{Peer, Torch};
+use peer::{Python, Script};
 
 /// Measures speed, each figure beside a peer in the same run
 #[derive(clap::Args)]
@@ -37,13 +37,17 @@ enum On {
 
 A ratio is the median over rounds in which both sides ran by turns. PANTILE_THREADS limits the threads.")]
     Cpu(Cpu),
-    /// Attention dense and sparse, products, memory-bound kernels, compile time, on an NVIDIA GPU
+    /// Attention dense and sparse, RainFusion2.0, products, memory-bound kernels, compile time, launches, on an NVIDIA GPU
     #[command(after_help = "Examples:
+  pantile bench gpu --dry-run
   pantile bench gpu --torch python3
-  pantile bench gpu --device cuda:1 --torch python3 --only dense --rounds 15
+  pantile bench gpu --torch python3 --peer torch --peer fa3=/opt/fa3/bin/python3
+  pantile bench gpu --device cuda:1 --torch python3 --only dense --only 720p --rounds 15 --json gpu.json
 
-Times are the GPU's own, from its queue. A ratio is the median over rounds in which both sides ran by turns. Results are
-compared in the same run.")]
+Times are the GPU's own, from its queue, of a launch behind another. A ratio is the median over rounds in which all
+sides ran by turns; above 1, this side is faster. Some rows of each side's result are compared with f64 on
+the CPU; exit code 3 says that ours are wrong. Peers: torch (cuDNN, cuBLAS, flex_attention), triton (its own
+kernels), fa3 and fa4 (FlashAttention); those that a Python lacks are named and left out.")]
     Gpu(gpu::Options),
 }
 
@@ -82,8 +86,16 @@ pub(crate) fn run(options: &Options) -> Outcome {
     }
 }
 
+/// Torch beside the CPU.
+fn torch(python: &str) -> Result<Python, Failure> {
+    let files = [("torch_cpu.py", include_str!("torch_cpu.py"))];
+    Python::start(python, &Script { files: &files, args: &[] }).map_err(|why| {
+        Failure::Input(format!("`--torch {python}` has no torch ({why}); install it with pip, or name another Python"))
+    })
+}
+
 fn cpu(options: &Cpu) -> Outcome {
-    let torch = options.torch.as_deref().map(|python| Torch::start(python, Peer::Cpu)).transpose()?;
+    let torch = options.torch.as_deref().map(torch).transpose()?;
     let device = options.features.apply(Device::parse("cpu")?)?;
     let threads = device.threads();
     let version = torch.as_ref().map(|t| t.version.clone());

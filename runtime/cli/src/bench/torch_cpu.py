@@ -43,7 +43,7 @@ def prepare(name, op, args):
     elif op == "matmul":
         calls[name] = lambda: x[0] @ x[1]
     elif op == "flex":
-        calls[name] = flex(*args["tensors"], args["mask"], args["block"])
+        calls[name] = flex(*args["tensors"], args["more"]["mask"], args["more"]["block"])
     started = time.perf_counter()
     calls[name]()
     return time.perf_counter() - started
