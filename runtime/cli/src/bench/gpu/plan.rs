@@ -239,7 +239,7 @@ impl Kind {
 
 /// The table as lines: what is measured, how much there is to do, bytes of tensors, beside whom.
 pub(super) fn shown(specs: &[Spec]) -> Vec<Vec<String>> {
-    let head = ["case", "what", "to do", "tensors", "beside"].map(str::to_owned).to_vec();
+    let head = ["case: what", "to do", "tensors", "beside"].map(str::to_owned).to_vec();
     let row = |spec: &Spec| {
         let amount = spec.work.amount().map_or_else(String::new, |(n, unit)| match unit {
             "B" => format!("{:.2} GB", n / 1e9),
@@ -247,7 +247,7 @@ pub(super) fn shown(specs: &[Spec]) -> Vec<Vec<String>> {
         });
         let labels: Vec<&str> = spec.work.offers().iter().map(|o| o.label).collect();
         let bytes = format!("{:.2} GB", spec.work.bytes() as f64 / 1e9);
-        vec![spec.case.to_owned(), spec.what.clone(), amount, bytes, labels.join("; ")]
+        vec![format!("{}: {}", spec.case, spec.what), amount, bytes, labels.join("; ")]
     };
     std::iter::once(head).chain(specs.iter().map(row)).collect()
 }
