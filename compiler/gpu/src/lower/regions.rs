@@ -199,7 +199,7 @@ impl<'f> Lower<'f> {
     }
 
     fn branch(&mut self, inst: &'f Inst) -> Result<(), Limit> {
-        self.settle_all();
+        self.settle_here();
         let condition = self.scalar(inst.args[0])?;
         let [then, other] = &inst.regions[..] else { return Err(self.bug("a branch without two arms")) };
         let results = self.of_role(&inst.results);
@@ -235,7 +235,7 @@ impl<'f> Lower<'f> {
     }
 
     fn repeat(&mut self, inst: &'f Inst, it: &'f Loop) -> Result<(), Limit> {
-        self.settle_all();
+        self.settle_here();
         let Some(args) = inst.loop_args(self.func) else { return Err(self.bug("a loop without operands")) };
         let body = inst.body();
         let carried = &body.args[usize::from(it.over == Over::Range)..];

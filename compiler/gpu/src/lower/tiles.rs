@@ -144,8 +144,8 @@ impl<'f> Lower<'f> {
     /// Makes and keeps what an element-wise instruction gives, unless it is made where it is needed.
     pub(crate) fn tile_step(&mut self, inst: &'f Inst) -> Result<(), Limit> {
         let result = inst.results[0];
-        // The sum of a product under way, which began with the other operand.
-        if self.pending.iter().any(|p| p.value == result) || self.settled.contains_key(&result) {
+        // The sum of a product that began with the other operand.
+        if self.schedule.added.values().any(|added| added.sum == result) {
             return Ok(());
         }
         let Some(spread) = self.spread_of(result).cloned() else { return Ok(()) };

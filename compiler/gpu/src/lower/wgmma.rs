@@ -244,6 +244,15 @@ impl<'f> Lower<'f> {
         self.settle_up_to(self.pending.len());
     }
 
+    /// Waits for all that is under way, and keeps it here: what follows has scopes of its own, and each may read it.
+    pub(crate) fn settle_here(&mut self) {
+        self.settle_all();
+        for (value, (spread, registers)) in std::mem::take(&mut self.settled) {
+            self.scope.tiles.remove(&value);
+            self.hold(value, spread, registers);
+        }
+    }
+
     fn settle_up_to(&mut self, count: usize) {
         if count == 0 {
             return;

@@ -113,7 +113,7 @@ pub(super) fn choose(schedule: &mut Schedule, func: &Func, facts: &Facts, option
     uses.region(func, options, warps, &func.body, &mut Vec::new());
     for (inst, loops) in &uses.loads {
         let value = inst.results[0];
-        let Some(readers) = uses.readers.get(&value).filter(|r| r.products > 0) else { continue };
+        let Some(readers) = uses.readers.get(&value).filter(|r| r.products > 0 && !r.yielded) else { continue };
         let candidate = candidate(func, facts, inst, loops.clone(), readers.others == 0);
         let Some(candidate) = candidate else { continue };
         if let Some(slice) = slice::with(func, schedule, inst) {
@@ -173,6 +173,8 @@ struct Readers {
     /// As an operand of products that take it from shared memory without registers.
     products: u32,
     others: u32,
+    /// Whether its region hands it on, behind the last use there.
+    yielded: bool,
 }
 
 #[derive(Default)]
@@ -208,7 +210,7 @@ impl<'f> Uses<'f> {
             }
         }
         for value in &region.yields {
-            self.readers.entry(*value).or_default().others += 1;
+            self.readers.entry(*value).or_default().yielded = true;
         }
     }
 }

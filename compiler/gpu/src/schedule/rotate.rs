@@ -69,6 +69,12 @@ impl Cut<'_> {
         let carried_late: Vec<bool> =
             self.body.yields.iter().map(|y| self.maker(*y).is_some_and(|n| late[n])).collect();
         let cross = self.cross(&late, &carried_late, carried)?;
+        // While the second part reads a stage the next round's must be there.
+        let several =
+            |v: &Value| self.schedule.fills.get(v).is_none_or(|f| self.schedule.rings[f.ring.index()].stages > 1);
+        if !cross.iter().all(several) {
+            return None;
+        }
         let issue = products.iter().filter(|n| late[**n]).max().map_or(0, |n| n + 1);
         Some(Rotation { late, lead: first + 1, issue, cross, carried_late })
     }
@@ -95,6 +101,9 @@ impl Cut<'_> {
             }
             for (n, inst) in insts.iter().enumerate() {
                 late[n] |= inst.args.iter().any(|a| values.contains(a));
+                // A product that begins with something needs that too.
+                let added = inst.results.first().and_then(|r| self.schedule.added.get(r));
+                late[n] |= added.is_some_and(|added| values.contains(&added.addend));
                 let waits = inst.results.first().is_some_and(|r| self.schedule.fills.contains_key(r));
                 late[n] |= waits && self.only_late(inst, &late);
             }
