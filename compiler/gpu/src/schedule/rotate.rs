@@ -55,7 +55,8 @@ struct Cut<'f> {
 
 impl Cut<'_> {
     fn rotation(&self, skip: usize) -> Option<Rotation> {
-        let products: Vec<usize> = (0..self.body.insts.len()).filter(|n| self.schedule.is_product(&self.body.insts[*n])).collect();
+        let products: Vec<usize> =
+            (0..self.body.insts.len()).filter(|n| self.schedule.is_product(&self.body.insts[*n])).collect();
         let (first, last) = (*products.first()?, *products.last()?);
         let nested = self.body.insts.iter().any(|i| !i.regions.is_empty());
         if first == last || nested || self.body.insts.iter().any(Inst::has_effect) {
