@@ -2,7 +2,7 @@
 //! decided here.
 
 use pantile_gpu::emulate::{self, Memory, Report};
-use pantile_gpu::{Arg, Launch, MAP_BYTES, Options, Target, compile};
+use pantile_gpu::{Arg, Launch, MAP_BYTES, Options, PRINT_BYTES, Target, compile};
 use pantile_interp::{self as interp};
 use pantile_ir::{BlockTable, DType, Func, ParamKind};
 
@@ -38,17 +38,40 @@ pub fn on_gpu_with(
     reported(func, launch, layout, options, seed).map(|(outcome, _)| outcome)
 }
 
+/// The lines that a launch prints.
+///
+/// # Errors
+/// As [`on_gpu`].
+pub fn printed(
+    func: &Func,
+    launch: (&[i64], &[Vec<i32>], &[interp::Arg]),
+    options: &Options,
+    seed: u64,
+) -> Result<Vec<String>, String> {
+    run(func, launch, Layout::Dense, options, seed).map(|ran| ran.2)
+}
+
 /// The same, and what the threads did.
 ///
 /// # Errors
 /// As [`on_gpu`].
 pub fn reported(
     func: &Func,
-    (extents, orders, args): (&[i64], &[Vec<i32>], &[interp::Arg]),
+    launch: (&[i64], &[Vec<i32>], &[interp::Arg]),
     layout: Layout,
     options: &Options,
     seed: u64,
 ) -> Result<(Outcome, Report), String> {
+    run(func, launch, layout, options, seed).map(|(outcome, report, _)| (outcome, report))
+}
+
+fn run(
+    func: &Func,
+    (extents, orders, args): (&[i64], &[Vec<i32>], &[interp::Arg]),
+    layout: Layout,
+    options: &Options,
+    seed: u64,
+) -> Result<(Outcome, Report, Vec<String>), String> {
     let func = &padded::pad(func, Lanes::PowersOfTwo)?;
     let kernel = compile(func, options).map_err(|l| l.message)?;
     let dtypes = func.params.iter().map(|p| match &p.kind {
@@ -64,7 +87,11 @@ pub fn reported(
         func.dims.iter().map(|d| table(d).map(|t| [&t.elem, &t.pos, &t.len].map(|column| words(column)))).collect();
     let orders: Vec<u64> = orders.iter().map(|o| words(o)).collect();
     let fault = words(&[0, 0]);
-    let launch = Launch { args: &placed, extents, tables: &tables, orders: &orders, fault };
+    let print = if kernel.prints() { memory.alloc(PRINT_BYTES as usize) } else { 0 };
+    if kernel.prints() && !memory.write(print, &[0; 16]) {
+        return Err("there is no room for prints".into());
+    }
+    let launch = Launch { args: &placed, extents, tables: &tables, orders: &orders, fault, print };
     let packed = kernel.pack(&launch).map_err(|l| l.message)?;
     let program = &packed.variant.program;
     program.verify().map_err(|e| e.to_string())?;
@@ -76,12 +103,14 @@ pub fn reported(
     let maps = (0..count).map(|n| maps + (n * MAP_BYTES) as u64);
     let words: Vec<u64> = packed.words.iter().copied().chain(maps).collect();
     let report = emulate::run(program, blocks, &words, &mut memory, &options).map_err(|e| e.to_string())?;
+    let buffer = if kernel.prints() { memory.read(print, PRINT_BYTES as usize) } else { None };
+    let said = buffer.map_or_else(Vec::new, |buffer| packed.variant.printed(buffer));
     if let Some((code, _)) = report.fault {
-        return Ok((Outcome::Fault(packed.variant.fault(code).0), report));
+        return Ok((Outcome::Fault(packed.variant.fault(code).0), report, said));
     }
     let read = |(m, (arg, placed)): (&execute::Memory, (&interp::Arg, &Arg))| fetch(&memory, m, placed)?.read(arg);
     let arrays = host.iter().zip(args.iter().zip(&placed)).map(read).collect::<Result<_, String>>()?;
-    Ok((Outcome::Done(arrays), report))
+    Ok((Outcome::Done(arrays), report, said))
 }
 
 fn place(memory: &mut Memory, from: &execute::Memory) -> Arg {

@@ -101,7 +101,8 @@ fn launches_that_are_too_large_are_told() {
     let kernel = compile(&func, &Options::new(Target::SM_90A)).expect("a kernel");
     let args = [Arg::Scalar(0), Arg::Tensor { data: 256, strides: vec![0, 0, 1] }];
     let pack = |extents: [i64; 3]| {
-        let launch = Launch { args: &args, extents: &extents, tables: &[None, None, None], orders: &[], fault: 256 };
+        let launch =
+            Launch { args: &args, extents: &extents, tables: &[None, None, None], orders: &[], fault: 256, print: 0 };
         kernel.pack(&launch).map(|packed| packed.blocks).map_err(|limit| limit.message)
     };
     let most = i64::from(i32::MAX);

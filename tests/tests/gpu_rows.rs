@@ -3,10 +3,10 @@
 //! not tested.
 
 use pantile_gpu::{Options, Target};
-use pantile_interp::{Arg, Array, Data, MaskArray, order_table};
+use pantile_interp::{self as interp, Arg, Array, Data, MaskArray, order_table};
 use pantile_ir::{DType, Func, Kind, ParamKind, Scalar, eval, parse, verify};
 use pantile_tests::execute::{Layout, Outcome, difference, interpret};
-use pantile_tests::gpu::{on_gpu, reported};
+use pantile_tests::gpu::{on_gpu, printed, reported};
 
 /// Numbers that look random and are the same on every run.
 struct Noise(u64);
@@ -342,4 +342,75 @@ fn lists_of_a_mask_that_the_kernel_writes() {
   store %y[%3] = %5
 }";
     holds(text, &[1, 3], 0);
+}
+
+/// What the interpreter prints.
+fn interpreted(func: &Func, launch: (&[i64], &[Vec<i32>], &[Arg])) -> Vec<String> {
+    let said = std::cell::RefCell::new(Vec::new());
+    let print = |line: &str| said.borrow_mut().push(line.to_owned());
+    let hooks = interp::Hooks { print: Some(&print), ..interp::Hooks::default() };
+    let options = interp::Options { checks: true, races: false };
+    let mut args = launch.2.to_vec();
+    interp::run_with(func, launch.0, launch.1, &mut args, options, hooks).expect("runs");
+    said.into_inner()
+}
+
+/// Tiles of two dims, ragged and whole, scalars in a loop, every kind of element, a small and a long one.
+#[test]
+fn prints_read_as_the_interpreters() {
+    let text = "kernel @says(%x: tensor<f32>[N, J], %h: tensor<bf16>[N]) -> (%y: tensor<i64>[N])
+  extent N
+  extent J = 5
+  dim i: N by 6
+  dim j: J by 5 whole
+  grid (i in N by 6)
+{
+  %0: tile<i64>{i} = pos i
+  print \"positions\" %0
+  %1: tile<f32>{i, j} = load %x[i, j]
+  print \"both\" %1
+  %2: tile<bf16>{i} = load %h[i]
+  print \"half\" %2
+  %3: i64 = const 2
+  %4: tile<bool>{i} = lt %0, %3
+  print \"small\" %4
+  print \"two\" %3
+  store %y[i] = %0
+}";
+    let func = parse(text).unwrap_or_else(|e| panic!("{e}"));
+    for n in [5, 6, 11, 40] {
+        let extents = [n, 5];
+        let args = arguments(&func, &extents, false, 0);
+        let launch = (&extents[..], &[][..], &args[..]);
+        let want = interpreted(&func, launch);
+        assert_eq!(want.len() as i64, 5 * (n + 5).div_euclid(6));
+        for seed in 0..4 {
+            let options = Options { checks: true, ..Options::new(Target::SM_90A) };
+            assert_eq!(printed(&func, launch, &options, seed).expect("runs"), want, "N = {n}, seed {seed}");
+            let quiet = Options { checks: false, ..options };
+            assert!(printed(&func, launch, &quiet, seed).expect("runs").is_empty());
+        }
+    }
+}
+
+#[test]
+fn more_prints_than_the_buffer_holds_are_told() {
+    let text = "kernel @says() -> (%y: tensor<i64>[N])
+  extent N
+  dim i: N by 1024
+  grid (i in N by 1024)
+{
+  %0: tile<i64>{i} = pos i
+  print \"positions\" %0
+  store %y[i] = %0
+}";
+    let func = parse(text).unwrap_or_else(|e| panic!("{e}"));
+    let extents = [1024 * 140];
+    let args = arguments(&func, &extents, false, 0);
+    let launch = (&extents[..], &[][..], &args[..]);
+    let options = Options { checks: true, ..Options::new(Target::SM_80) };
+    let (said, want) = (printed(&func, launch, &options, 1).expect("runs"), interpreted(&func, launch));
+    assert_eq!(said.last().map(String::as_str), Some("(more was printed than 1024 KiB hold)"));
+    assert_eq!(said.len() - 1, 127);
+    assert!(said[..127].iter().all(|line| want.contains(line)));
 }

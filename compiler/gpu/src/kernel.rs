@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use pantile_diag::Span;
-use pantile_ir::{Func, GridAxis, Param, ParamKind};
+use pantile_ir::{Func, GridAxis, Op, Param, ParamKind, Region};
 
 use crate::lower::{self, Facts, Words};
+use crate::printed::{self, PrintSite};
 use crate::schedule::Map;
 use crate::simt::Program;
 use crate::{Limit, Target, TensorMap};
@@ -88,6 +89,9 @@ pub struct Launch<'a> {
     pub orders: &'a [u64],
     /// Two i32 that are 0, aligned to 8: a fault's code is put there, and the number of its instance.
     pub fault: u64,
+    /// Where [`Kernel::prints`] says so, [`PRINT_BYTES`](crate::PRINT_BYTES) bytes, the first 16 of them 0: what the kernel
+    /// prints is put there.
+    pub print: u64,
 }
 
 /// A kernel for one target. It holds several variants of the code, for different strides and alignments.
@@ -109,9 +113,15 @@ pub struct Variant {
     pub schedule: String,
     maps: Vec<Map>,
     sites: Vec<(String, Span)>,
+    prints: Vec<PrintSite>,
 }
 
 impl Variant {
+    /// The lines that a launch printed, from its buffer.
+    pub fn printed(&self, buffer: &[u8]) -> Vec<String> {
+        printed::lines(&self.prints, buffer)
+    }
+
     /// What a fault's code means.
     pub fn fault(&self, code: u32) -> (String, Span) {
         let unknown = || (format!("unknown fault {code}"), Span::default());
@@ -137,12 +147,27 @@ pub struct Packed {
 /// # Errors
 /// What is too large for the target, with numbers: the variant for dense, aligned tensors is made at once.
 pub fn compile(func: &Func, options: &Options) -> Result<Kernel, Limit> {
-    let kernel = Kernel { words: Words::new(func), func: func.clone(), options: *options, variants: RwLock::default() };
+    let mut options = *options;
+    let prints = options.checks && any_print(&func.body);
+    if prints {
+        // Prints of an instance come in the order of the text.
+        (options.choices.specialise, options.choices.rotate) = (false, false);
+    }
+    let kernel = Kernel { words: Words::new(func, prints), func: func.clone(), options, variants: RwLock::default() };
     kernel.variant(Facts::best(func))?;
     Ok(kernel)
 }
 
+fn any_print(region: &Region) -> bool {
+    region.insts.iter().any(|inst| matches!(inst.op, Op::Print(_)) || inst.regions.iter().any(any_print))
+}
+
 impl Kernel {
+    /// Whether a launch needs a place for what it prints.
+    pub fn prints(&self) -> bool {
+        self.words.print().is_some()
+    }
+
     /// The function.
     pub fn func(&self) -> &Func {
         &self.func
@@ -223,9 +248,11 @@ impl Kernel {
         if let Some(variant) = known {
             return Ok(variant);
         }
-        let lower::Lowered { program, sites, schedule } = lower::lower(&self.func, &self.words, &facts, &self.options)?;
+        let lower::Lowered { program, sites, prints, schedule } =
+            lower::lower(&self.func, &self.words, &facts, &self.options)?;
         let text = schedule.print(&self.func, &self.options.target.to_string());
-        let made = Arc::new(Variant { program, about: facts.about(), schedule: text, maps: schedule.maps, sites });
+        let made =
+            Arc::new(Variant { program, about: facts.about(), schedule: text, maps: schedule.maps, sites, prints });
         let mut variants = self.variants.write().unwrap_or_else(PoisonError::into_inner);
         Ok(variants.entry(facts).or_insert(made).clone())
     }

@@ -7,6 +7,7 @@ mod kernel;
 pub mod layout;
 pub mod llvm;
 mod lower;
+mod printed;
 pub mod schedule;
 pub mod simt;
 mod target;
@@ -14,6 +15,7 @@ mod tensor_map;
 
 pub use kernel::{Arg, Choices, Kernel, Launch, Options, Packed, Variant, compile};
 pub use lower::Facts;
+pub use printed::PRINT_BYTES;
 pub use target::Target;
 pub use tensor_map::{MAP_BYTES, Swizzle, TensorMap};
 

@@ -64,6 +64,7 @@ fn number(op: &Op) -> usize {
         Op::If => 39,
         Op::Loop => 40,
         Op::Map(_) => 41,
+        Op::AtomicFetchAdd => 42,
     }
 }
 
@@ -76,7 +77,7 @@ fn examples_cover_every_op() {
             seen.insert(number(&inst.op));
         });
     }
-    assert_eq!(seen, (0..=41).collect());
+    assert_eq!(seen, (0..=42).collect());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Element-wise ops: one loop for each kind of operands, the element's meaning from `eval`.
 
-use pantile_ir::{BinaryOp, DType, Kind, Scalar, UnaryOp, eval};
+use pantile_ir::{BinaryOp, DType, Kind, UnaryOp, eval};
 
 use crate::Data;
 use crate::tile::{Space, Tile};
@@ -87,21 +87,8 @@ pub(crate) fn random(space: Space, seed: &Tile, counter: &Tile) -> Tile {
     space.tile(Data::Float(data))
 }
 
-/// As `print` shows it: the shape by names, and no more than the first elements.
+/// As `print` shows it.
 pub(crate) fn show(label: &str, names: &[&str], dtype: DType, x: &Tile) -> String {
-    const SHOWN: usize = 64;
-    let element = |n: usize| match (x.data.get(n), dtype) {
-        (Scalar::Bool(b), _) => b.to_string(),
-        (Scalar::Int(i), DType::U64) => (i as u64).to_string(),
-        (Scalar::Int(i), _) => i.to_string(),
-        (Scalar::Float(f), DType::F64) => f.to_string(),
-        (Scalar::Float(f), _) => (f as f32).to_string(),
-    };
-    let elements: Vec<String> = (0..x.data.len().min(SHOWN)).map(element).collect();
-    if x.dims.is_empty() {
-        return format!("{label} = {}", elements.concat());
-    }
-    let dims: Vec<String> = names.iter().zip(&x.shape).map(|(name, len)| format!("{name}: {len}")).collect();
-    let more = if x.data.len() > SHOWN { ", …" } else { "" };
-    format!("{label} = {dtype}{{{}}} [{}{more}]", dims.join(", "), elements.join(", "))
+    let dims: Vec<(&str, usize)> = names.iter().copied().zip(x.shape.iter().copied()).collect();
+    pantile_ir::show(label, &dims, dtype, &|n| x.data.get(n))
 }

@@ -8,6 +8,7 @@ pub mod fill;
 mod func;
 mod ops;
 mod order;
+mod show;
 mod structure;
 pub mod text;
 mod typing;
@@ -24,6 +25,7 @@ pub use func::{
 };
 pub use ops::{ArgOp, BinaryOp, Class, Index, Loop, Op, Over, ReduceOp, ScanOp, StoreMode, UnaryOp};
 pub use order::{Order, OrderBody, Table, TableError, one_to_one};
+pub use show::show;
 pub use structure::{BoxShape, Structure};
 pub use text::{ParseError, parse, print};
 pub use typing::result_types;

@@ -3,10 +3,11 @@
 
 #![allow(unsafe_code, reason = "the launch of compiled code stands here")]
 
+use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pantile_diag::{SourceMap, Span};
-use pantile_gpu::{Arg, Kernel, Launch, Options, Packed, TensorMap, Variant, llvm};
+use pantile_gpu::{Arg, Kernel, Launch, Options, PRINT_BYTES, Packed, TensorMap, Variant, llvm};
 use pantile_ir::{Dim, Func, instance};
 
 use super::driver::DriverError;
@@ -72,6 +73,8 @@ struct StartedCall {
     variant: Arc<Variant>,
     /// Where it says what went wrong.
     fault: Slot,
+    /// Where it prints, if it does.
+    print: Option<Buffer>,
     /// Instances along each axis of the grid.
     grid: Vec<u64>,
 }
@@ -128,7 +131,9 @@ impl Launcher {
         let failed = |e: &DriverError| self.gpu.failed(&format!("the launch of `{}`", self.name), e);
         let fault = self.gpu.faults.slot(&self.gpu.context).map_err(|e| failed(&e))?;
         let (tables, orders) = (&self.tables[..], &self.orders[..]);
-        let launch = Launch { args: &args, extents: call.extents, tables, orders, fault: fault.address() };
+        let print = if self.kernel.prints() { Some(self.print_buffer()?) } else { None };
+        let at = print.as_ref().map_or(0, Buffer::address);
+        let launch = Launch { args: &args, extents: call.extents, tables, orders, fault: fault.address(), print: at };
         let packed = self.kernel.pack(&launch).map_err(|l| self.limited(l, sources))?;
         let Packed { variant: wanted, words, grid, blocks } = packed;
         let blocks = self.blocks(blocks)?;
@@ -143,7 +148,13 @@ impl Launcher {
         // elements were checked against the extents.
         let queued = unsafe { self.gpu.stream.launch(&function, blocks, words, maps) };
         queued.map_err(|e| failed(&e))?;
-        Ok(Some(StartedCall { variant, fault, grid }))
+        Ok(Some(StartedCall { variant, fault, print, grid }))
+    }
+
+    fn print_buffer(&self) -> Result<Buffer> {
+        let buffer = Buffer::to_be_written(&self.gpu, PRINT_BYTES as usize)?;
+        buffer.fill(0, 16)?;
+        Ok(buffer)
     }
 
     fn limited(&self, limit: pantile_gpu::Limit, sources: &SourceMap) -> Error {
@@ -270,6 +281,19 @@ impl Launcher {
     }
 }
 
+impl StartedCall {
+    /// Prints what it printed.
+    fn say(&self) -> Result<()> {
+        let Some(buffer) = &self.print else { return Ok(()) };
+        let mut bytes = vec![0; PRINT_BYTES as usize];
+        buffer.read(&mut bytes)?;
+        let mut out = std::io::stdout().lock();
+        // Where nobody listens, nothing is said.
+        self.variant.printed(&bytes).iter().for_each(|line| drop(writeln!(out, "{line}")));
+        Ok(())
+    }
+}
+
 impl Started {
     /// Waits for it, and says what went wrong.
     ///
@@ -278,6 +302,9 @@ impl Started {
     pub(crate) fn finish(mut self, sources: &SourceMap) -> Result<()> {
         self.done = true;
         self.gpu.stream.wait().map_err(|e| self.gpu.failed(&format!("`{}`", self.kernel), &e))?;
+        for call in &self.calls {
+            call.say()?;
+        }
         let found = self.calls.iter().find_map(|call| Some((call, call.fault.take()?)));
         let Some((call, (code, number))) = found else { return Ok(()) };
         let (message, span) = call.variant.fault(code);

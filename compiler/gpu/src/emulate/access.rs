@@ -157,6 +157,20 @@ impl Block<'_> {
         self.write(at, 0, &olds)
     }
 
+    pub(super) fn atomic_fetch_add(&mut self, at: At) -> Outcome<()> {
+        let addresses = self.addresses(at, self.warps[at.warp].lanes)?;
+        let mut olds = [0; 32];
+        for &(lane, address) in &addresses {
+            aligned(address, 4).lane(lane)?;
+            let old = self.memory.load(address, 4, false).lane(lane)?;
+            let old = u32::from_le_bytes([old[0], old[1], old[2], old[3]]);
+            let sum = old.wrapping_add(self.read(at, 1)?[lane as usize] as u32);
+            self.memory.store(address, &sum.to_le_bytes()).lane(lane)?;
+            olds[lane as usize] = u64::from(old);
+        }
+        self.write(at, 0, &olds)
+    }
+
     fn swap(&mut self, address: u64, expected: u32, new: u32) -> Result<u32, ErrorKind> {
         aligned(address, 4)?;
         let old = self.memory.load(address, 4, false)?;

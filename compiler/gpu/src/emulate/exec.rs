@@ -135,6 +135,7 @@ impl Block<'_> {
             Op::Store { space, bits, count, guarded } => self.store(at, *space, *bits, *count, *guarded),
             Op::AtomicAdd => self.atomic_add(at),
             Op::AtomicCas => self.atomic_cas(at),
+            Op::AtomicFetchAdd => self.atomic_fetch_add(at),
             Op::Fault => self.fault(at),
             Op::Mma(mma) => self.mma(at, *mma),
             Op::LoadMatrix { count, transpose } => self.load_matrix(at, *count, *transpose),

@@ -20,6 +20,7 @@ mod linear;
 mod masks;
 mod multiply_add;
 mod operand;
+mod print;
 mod reduce;
 mod regions;
 mod rings;
@@ -49,6 +50,7 @@ use pantile_ir::{DType, DimId, Func, Inst, Type, Value};
 use crate::Limit;
 use crate::element;
 use crate::kernel::Options;
+use crate::printed::PrintSite;
 use crate::schedule::Schedule;
 use crate::simt::{Builder, Program, Special, Ty, Value as Reg};
 use blocks::Block;
@@ -103,6 +105,7 @@ pub(crate) struct Lower<'f> {
     pub(crate) shared_in_use: bool,
     pub(crate) stored: bool,
     pub(crate) sites: Vec<(String, Span)>,
+    pub(crate) prints: Vec<PrintSite>,
     pub(crate) schedule: Schedule,
     /// Who runs what is being emitted, and where the rings stand for them.
     pub(crate) role: Role,
@@ -118,6 +121,8 @@ pub(crate) struct Lowered {
     pub program: Program,
     /// What its faults mean.
     pub sites: Vec<(String, Span)>,
+    /// What its prints print.
+    pub prints: Vec<PrintSite>,
     /// How its work is laid out.
     pub schedule: Schedule,
 }
@@ -179,6 +184,7 @@ fn once(func: &Func, words: &Words, facts: &Facts, options: &Options) -> Result<
         shared_in_use: false,
         stored: false,
         sites: Vec::new(),
+        prints: Vec::new(),
         schedule,
         role: Role::All,
         rings: Vec::new(),
@@ -186,10 +192,10 @@ fn once(func: &Func, words: &Words, facts: &Facts, options: &Options) -> Result<
         settled: HashMap::new(),
     };
     lower.roles()?;
-    let Lower { mut b, shared, sites, schedule, .. } = lower;
+    let Lower { mut b, shared, sites, prints, schedule, .. } = lower;
     let program = b.program();
     (program.words, program.shared, program.fault_word) = (words.len(), shared, 0);
-    Ok(Lowered { program: b.finish(), sites, schedule })
+    Ok(Lowered { program: b.finish(), sites, prints, schedule })
 }
 
 /// A name that PTX takes.

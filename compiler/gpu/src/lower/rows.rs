@@ -23,8 +23,7 @@ impl<'f> Lower<'f> {
             Op::Merge { from, into } => self.reshape(inst, from, std::slice::from_ref(into)),
             Op::MaskGet(param) => self.mask_get(inst, *param),
             Op::MaskPut(param, index) => self.mask_put(inst, *param, index),
-            // There is nowhere to print to.
-            Op::Print(_) => Ok(()),
+            Op::Print(label) => self.print(inst, label),
             Op::Assert(message) => self.assert(inst, message),
             op => Err(self.bug(format!("{op:?} is not along a dim"))),
         }

@@ -11,12 +11,13 @@ pub struct Words {
     extents: u32,
     dims: Vec<Option<u32>>,
     orders: u32,
+    print: Option<u32>,
     len: u32,
 }
 
 impl Words {
-    /// For a function.
-    pub fn new(func: &Func) -> Self {
+    /// For a function, whose prints take effect or not.
+    pub fn new(func: &Func, prints: bool) -> Self {
         let mut len = 1;
         let mut take = |n: usize| {
             len += n as u32;
@@ -34,7 +35,8 @@ impl Words {
         let extents = take(func.extents.len());
         let dims = func.dims.iter().map(|d| d.order.map(|_| take(3))).collect();
         let orders = take(func.orders.len());
-        Self { params, extents, dims, orders, len }
+        let print = prints.then(|| take(1));
+        Self { params, extents, dims, orders, print, len }
     }
 
     /// How many there are.
@@ -45,6 +47,11 @@ impl Words {
     /// The word of a parameter: the scalar; address, then strides in elements; bits, counts, lists.
     pub fn param(&self, param: ParamId, n: usize) -> u32 {
         self.params[param.index()] + n as u32
+    }
+
+    /// The word of the address where prints go, if they go anywhere.
+    pub fn print(&self) -> Option<u32> {
+        self.print
     }
 
     /// The word of an extent.
@@ -66,6 +73,9 @@ impl Words {
     pub fn pack(&self, launch: &Launch<'_>) -> Vec<u64> {
         let mut words = vec![0; self.len as usize];
         words[0] = launch.fault;
+        if let Some(print) = self.print {
+            words[print as usize] = launch.print;
+        }
         for (at, arg) in self.params.iter().zip(launch.args) {
             let to = &mut words[*at as usize..];
             match arg {

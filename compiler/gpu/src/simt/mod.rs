@@ -327,6 +327,8 @@ pub enum Op {
     AtomicAdd,
     /// Compares and swaps in global memory, 32 bits. Operands: address, expected, new. Result: what was there.
     AtomicCas,
+    /// Adds to global memory, atomically, 32 bits. Operands: address, value. Result: what was there.
+    AtomicFetchAdd,
     /// Another lane's register, 32 bits. Operand: it, and a lane if [`Shuffle::Index`].
     Shuffle(Shuffle),
     /// The warp's predicates, one a bit.

@@ -113,6 +113,7 @@ impl Display for Op {
             | Op::Select
             | Op::AtomicAdd
             | Op::AtomicCas
+            | Op::AtomicFetchAdd
             | Op::Ballot
             | Op::CopyAsync
             | Op::CopyCommit

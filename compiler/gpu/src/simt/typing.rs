@@ -37,6 +37,7 @@ impl Op {
                 takes(args, &concat(&[address(*space)], &units, *guarded)).map(|()| vec![])
             }
             Op::AtomicAdd => atomic_add(args),
+            Op::AtomicFetchAdd => takes(args, &[I64, I32]).map(|()| vec![I32]),
             Op::AtomicCas => takes(args, &[I64, I32, I32]).map(|()| vec![I32]),
             Op::Shuffle(super::Shuffle::Index) => takes(args, &[I32, I32]).map(|()| vec![I32]),
             Op::Shuffle(super::Shuffle::Xor(n) | super::Shuffle::Up(n)) => {

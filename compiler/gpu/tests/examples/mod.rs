@@ -305,6 +305,11 @@ fn memory() -> Vec<Program> {
             e.emit(Op::AtomicAdd, &[address, x, guard]);
         }));
     }
+    out.push(around("atomic_fetch_add", |e| {
+        let (address, x) = (e.place(1, 0), e.input(Ty::I32));
+        let got = e.emit(Op::AtomicFetchAdd, &[address, x]);
+        e.output(got[0]);
+    }));
     out.push(around("atomic_cas", |e| {
         let (address, x) = (e.place(1, 0), e.inputs(&[Ty::I32, Ty::I32]));
         let got = e.emit(Op::AtomicCas, &[address, x[0], x[1]]);

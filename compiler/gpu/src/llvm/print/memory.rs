@@ -152,6 +152,13 @@ impl Printer<'_> {
         self.set(inst.results[0], &format!("extractvalue {{ i32, i1 }} {pair}, 0"));
     }
 
+    pub(super) fn atomic_fetch_add(&mut self, inst: &Inst) {
+        let pointer = self.pointer(Space::Global, inst.args[0]);
+        let value = self.typed(inst.args[1]);
+        let text = format!("atomicrmw add {pointer}, {value} syncscope(\"device\") monotonic, align 4");
+        self.set(inst.results[0], &text);
+    }
+
     /// The first fault of a launch stays: it is written where 0 stands.
     pub(super) fn fault(&mut self, inst: &Inst) {
         // No kernel can be called as a register is that starts so; the assembler mixes them up.

@@ -217,6 +217,7 @@ impl Printer<'_> {
             Op::Store { space, bits, count, guarded } => self.store(*space, *bits, *count, *guarded, inst),
             Op::AtomicAdd => self.atomic_add(inst),
             Op::AtomicCas => self.atomic_cas(inst),
+            Op::AtomicFetchAdd => self.atomic_fetch_add(inst),
             Op::Fault => self.fault(inst),
             Op::Shuffle(how) => self.shuffle(*how, inst),
             Op::Ballot => self.ballot(inst),
