@@ -37,7 +37,7 @@ mod words;
 pub(crate) use dot::{Unit, unit};
 pub use facts::Facts;
 pub(crate) use form::Form;
-pub(crate) use infer::{Kind, Spreads, Warps};
+pub(crate) use infer::{Kind, Spreads, Warps, spreads};
 pub use spread::{Bit, LANE_BITS, Spread};
 pub(crate) use staged::Staged;
 pub use words::Words;
@@ -161,6 +161,9 @@ fn once(func: &Func, words: &Words, facts: &Facts, options: &Options) -> Result<
     limits::tiles(func, warps)?;
     let spreads = infer::spreads(func, facts, options, warps);
     let schedule = Schedule::new(func, facts, options, warps, &spreads);
+    schedule.verify(func).map_err(|broken| {
+        Limit::new(format!("this is a bug of the compiler, in `{}`: its schedule is wrong: {broken}", func.name))
+    })?;
     let mut b = Builder::new(entry_name(&func.name), schedule.threads());
     let thread = b.special(Special::Thread);
     let lane = b.and_const(thread, 31);

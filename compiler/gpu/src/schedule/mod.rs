@@ -20,7 +20,10 @@ mod chain;
 mod rings;
 mod rotate;
 mod slice;
+#[cfg(test)]
+mod tests;
 mod text;
+mod verify;
 
 use std::collections::{HashMap, HashSet};
 

@@ -54,7 +54,9 @@ impl Schedule {
             return;
         }
         let name = if matches!(inst.op, Op::For(_)) { "for" } else { "if" };
-        let _ = writeln!(text, "{pad}{name} {}", results.join(", "));
+        let chained =
+            if self.chains.contains_key(&place(inst)) { ", each round's products under way in the next" } else { "" };
+        let _ = writeln!(text, "{pad}{name} {}{chained}", results.join(", "));
         if let Some(rotation) = rotation {
             let part = |late: bool| {
                 let insts = inst.body().insts.iter().zip(&rotation.late).filter(|(_, l)| **l == late);
