@@ -37,7 +37,9 @@ mod words;
 pub(crate) use dot::{Unit, unit};
 pub use facts::Facts;
 pub(crate) use form::Form;
-pub(crate) use infer::{Kind, Spreads, Warps, spreads};
+#[cfg(test)]
+pub(crate) use infer::spreads;
+pub(crate) use infer::{Kind, Spreads, Warps};
 pub use spread::{Bit, LANE_BITS, Spread};
 pub(crate) use staged::Staged;
 pub use words::Words;
