@@ -14,8 +14,7 @@ impl Schedule {
     /// The first rule that is broken.
     pub(crate) fn verify(&self, func: &Func) -> Result<(), String> {
         self.check_fills(func)?;
-        let mut seen = HashSet::new();
-        self.check_region(func, &func.body, &mut seen)
+        self.check_region(&func.body, &HashSet::new())
     }
 
     /// Fills lie in stages, and the producer runs them.
@@ -49,23 +48,23 @@ impl Schedule {
 
     /// In each straight line a ring is filled by one load, so that stages are taken in the order in which they are filled; and
     /// what holds fills is in the slice.
-    fn check_region(&self, func: &Func, region: &Region, outer: &mut HashSet<u32>) -> Result<(), String> {
+    fn check_region(&self, region: &Region, outer: &HashSet<u32>) -> Result<(), String> {
         let mut own = HashSet::new();
         for inst in &region.insts {
-            if let Some(fill) = inst.results.first().and_then(|r| self.fills.get(r)) {
-                if !own.insert(fill.ring.0) || outer.contains(&fill.ring.0) {
-                    return Err(format!("ring {} is filled twice in a round", fill.ring.0));
-                }
+            if let Some(fill) = inst.results.first().and_then(|r| self.fills.get(r))
+                && (!own.insert(fill.ring.0) || outer.contains(&fill.ring.0))
+            {
+                return Err(format!("ring {} is filled twice in a round", fill.ring.0));
             }
         }
-        let mut inside: HashSet<u32> = outer.union(&own).copied().collect();
+        let inside: HashSet<u32> = outer.union(&own).copied().collect();
         for inst in &region.insts {
             let filled = self.rings_in(inst);
             if !inst.regions.is_empty() && !filled.is_empty() && !self.slice.contains(&place(inst)) {
                 return Err("a loop or branch around fills is not in the producer's slice".into());
             }
             for region in &inst.regions {
-                self.check_region(func, region, &mut inside)?;
+                self.check_region(region, &inside)?;
             }
             self.check_loop(inst)?;
         }
