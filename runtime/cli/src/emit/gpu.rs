@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use pantile::io_words;
-use pantile_gpu::{Options, Target, llvm};
+use pantile_gpu::{Limit, Options, Target, llvm};
 use pantile_ir::Func;
 
 use super::Stage;
@@ -15,7 +15,7 @@ use crate::screen;
 /// Prints a function with fixed tiles.
 pub(super) fn show(func: &Func, target: Target, tf32: bool, stage: Stage) -> Outcome {
     let kernel = pantile_gpu::compile(func, &Options { tf32, ..Options::new(target) });
-    let variant = kernel.and_then(|k| k.best()).map_err(|limit| Failure::Kernel(limit.message))?;
+    let variant = kernel.and_then(|k| k.best()).map_err(|limit| too_large(func, &limit))?;
     let program = &variant.program;
     let ptx = || llvm::ptx(program, target, &llvm::Options::default()).map_err(failed);
     let text = match stage {
@@ -28,6 +28,11 @@ pub(super) fn show(func: &Func, target: Target, tf32: bool, stage: Stage) -> Out
     };
     screen::line(text.trim_end());
     Ok(())
+}
+
+/// That a function cannot be compiled, by its name.
+pub(super) fn too_large(func: &Func, limit: &Limit) -> Failure {
+    Failure::Kernel(format!("`{}` cannot be compiled for this GPU: {}", func.name, limit.message))
 }
 
 pub(super) fn failed(error: llvm::Error) -> Failure {

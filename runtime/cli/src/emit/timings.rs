@@ -28,7 +28,8 @@ pub(super) fn show(options: &Options) -> Outcome {
         Stage::Passes | Stage::Clif | Stage::Ast | Stage::Ir | Stage::Tiles | Stage::Plan => cpu(&func, &mut parts)?,
     }
     let total = parts.0.iter().map(|(_, time, _)| *time).sum();
-    parts.add("total", total, "text to callable, cold");
+    let to = if parts.0.iter().any(|(name, ..)| ["machine code", "load"].contains(name)) { "callable" } else { "PTX" };
+    parts.add("total", total, format!("text to {to}, cold"));
     parts.show();
     Ok(())
 }
@@ -100,7 +101,7 @@ fn gpu(options: &Options, func: &Func, parts: &mut Parts) -> Outcome {
     let compile = || pantile_gpu::compile(func, &wanted).and_then(|kernel| kernel.best());
     let variant = parts
         .timed("lower", "Tile IR to what each thread does", compile)
-        .map_err(|limit| Failure::Kernel(limit.message))?;
+        .map_err(|limit| super::gpu::too_large(func, &limit))?;
     let text = parts
         .timed("LLVM IR", "the same as text", || llvm::print(&variant.program, target))
         .map_err(|e| super::gpu::failed(llvm::Error::Program(e)))?;
