@@ -96,6 +96,21 @@ int cuLaunchKernel(void *function, unsigned x, unsigned y, unsigned z, unsigned 
     return number("FAKE_LAUNCH", 0);
 }
 
+int cuGraphCreate(void *graph, unsigned flags) { return fine(graph); }
+int cuGraphDestroy(void *graph) { return 0; }
+int cuGraphAddKernelNode_v2(void *node, void *graph, const void *after, size_t n, const void *what) { return fine(node); }
+int cuGraphAddMemsetNode(void *node, void *graph, const void *after, size_t n, const void *what, void *context) {
+    return fine(node);
+}
+int cuGraphInstantiateWithFlags(void *made, void *graph, word flags) { return fine(made); }
+int cuGraphExecKernelNodeSetParams_v2(void *made, void *node, const void *what) { return 0; }
+int cuGraphExecMemsetNodeSetParams(void *made, void *node, const void *what, void *context) { return 0; }
+int cuGraphExecDestroy(void *made) { return 0; }
+int cuGraphLaunch(void *made, void *stream) {
+    failed = number("FAKE_RUN", 0);
+    return number("FAKE_LAUNCH", 0);
+}
+
 int cuGetErrorName(int code, const char **text) {
     *text = code == 2 ? "CUDA_ERROR_OUT_OF_MEMORY" : "CUDA_ERROR_OF_SOME_KIND";
     return 0;
