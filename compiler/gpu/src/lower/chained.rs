@@ -19,26 +19,19 @@ impl<'f> Lower<'f> {
         let rings: Vec<RingId> = chain.views.iter().filter_map(|view| ring(self, view)).collect();
         let all: Vec<Reg> =
             [rounds.first].into_iter().chain(inits).chain(states).chain(rings.iter().map(|_| zero)).collect();
-        let types: Vec<Ty> = all.iter().map(|r| self.b.ty(*r)).collect();
-        let test = self.b.open_with(&types);
-        let goes_on = self.b.compare(Compare::Lt, test[0], rounds.end);
-        let test = self.b.close(vec![goes_on]);
         let scope = self.scope.clone();
-        let at = self.b.open_with(&types);
-        (self.shared_in_use, self.stored) = (true, true);
+        let (test, at) = self.open_rounds(rounds, &all);
         let (state, before) = at[1..].split_at(at.len() - 1 - rings.len());
         let index = self.number_of(rounds, at[0]);
         self.enter(turn, index);
-        let rest = self.unflatten(&turn.carried, state)?;
-        self.set_rings(&turn.rings, &state[state.len() - rest..]);
+        self.take_up(&turn.carried, &turn.rings, state)?;
         self.region(turn.inst.body())?;
         let sums = self.unfinished(chain)?;
         let later = self.b.compare(Compare::Gt, at[0], rounds.first);
         for (ring, stage) in rings.iter().zip(before) {
             self.free(*ring, *stage, Some(later));
         }
-        let one = self.b.constant(types[0], 1);
-        let mut yields = vec![self.b.add(at[0], one)];
+        let mut yields = vec![self.b.add_const(at[0], 1)];
         for (n, value) in turn.carried.iter().enumerate() {
             match chain.sums.iter().position(|(number, _)| *number == n) {
                 Some(at) => yields.extend(&sums[at]),
@@ -70,9 +63,7 @@ impl<'f> Lower<'f> {
         for (ring, stage) in rings.iter().zip(last) {
             self.free(*ring, stage, Some(some));
         }
-        let rest = self.unflatten(&turn.results, &made[1..])?;
-        self.set_rings(&turn.rings, &made[made.len() - rest..]);
-        Ok(())
+        self.take_up(&turn.results, &turn.rings, &made[1..])
     }
 
     /// The sums of this round's products, behind a wait for those of the last round.

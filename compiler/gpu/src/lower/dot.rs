@@ -1,7 +1,7 @@
 //! Matrix products: on tensor cores where there is a form for the dtypes and sizes, else by multiply-adds. Which loads feed
 //! them, and when, is not decided here.
 
-use pantile_ir::{DimId, Func, Inst, Op, Region};
+use pantile_ir::{DimId, Func, Inst, Op};
 
 use super::form::{Form, Roles};
 use super::infer::{Warps, blocked};
@@ -9,6 +9,7 @@ use super::operand::Side;
 use super::{Lower, Spread, multiply_add};
 use crate::Limit;
 use crate::kernel::Options;
+use crate::schedule::each;
 use crate::simt::{Mma, Op as SimtOp, Value as Reg};
 
 /// What computes a product.
@@ -34,14 +35,8 @@ impl Unit {
 
 /// The bits of rows of the product of warpgroups that has least of them.
 pub(crate) fn rows(func: &Func, options: &Options) -> Option<u32> {
-    fn walk<'f>(region: &'f Region, found: &mut impl FnMut(&'f Inst)) {
-        for inst in &region.insts {
-            found(inst);
-            inst.regions.iter().for_each(|r| walk(r, found));
-        }
-    }
     let mut least: Option<u32> = None;
-    walk(&func.body, &mut |inst| {
+    each(&func.body, &mut |inst| {
         if let Op::Dot(over) = &inst.op
             && Unit::of(func, options, Warps { bits: 2 }, inst, over) == Unit::Warpgroup
             && let Some(form) = Form::of(func, options, inst, over)

@@ -53,7 +53,7 @@ use crate::Limit;
 use crate::element;
 use crate::kernel::Options;
 use crate::printed::PrintSite;
-use crate::schedule::Schedule;
+use crate::schedule::{Schedule, each};
 use crate::simt::{Builder, Program, Special, Ty, Value as Reg};
 use blocks::Block;
 use rings::{RingState, Role, View};
@@ -209,14 +209,8 @@ fn entry_name(name: &str) -> String {
 }
 
 fn definitions(func: &Func) -> Vec<Option<&Inst>> {
-    fn walk<'f>(region: &'f pantile_ir::Region, defs: &mut Vec<Option<&'f Inst>>) {
-        for inst in &region.insts {
-            inst.results.iter().for_each(|v| defs[v.index()] = Some(inst));
-            inst.regions.iter().for_each(|r| walk(r, defs));
-        }
-    }
     let mut defs = vec![None; func.types.len()];
-    walk(&func.body, &mut defs);
+    each(&func.body, &mut |inst| inst.results.iter().for_each(|v| defs[v.index()] = Some(inst)));
     defs
 }
 

@@ -9,7 +9,7 @@ use super::{Lower, Spread};
 use crate::Limit;
 use crate::element;
 use crate::schedule::{RingId, place};
-use crate::simt::{Binary, Compare, Convert, Space, Ty, Value as Reg};
+use crate::simt::{self, Binary, Compare, Convert, Space, Ty, Value as Reg};
 
 impl<'f> Lower<'f> {
     /// The whole kernel: one block, one instance.
@@ -203,7 +203,7 @@ impl<'f> Lower<'f> {
         let condition = self.scalar(inst.args[0])?;
         let [then, other] = &inst.regions[..] else { return Err(self.bug("a branch without two arms")) };
         let results = self.of_role(&inst.results);
-        let rings = self.rings_within(inst);
+        let rings = self.schedule.rings_within(inst);
         let before = self.rings.clone();
         let scope = self.scope.clone();
         let in_use = self.shared_in_use;
@@ -223,9 +223,7 @@ impl<'f> Lower<'f> {
         let other = arms.pop().unwrap_or_default();
         let then = arms.pop().unwrap_or_default();
         let made = self.b.choose(condition, then, other);
-        let rest = self.unflatten(&values(&results), &made)?;
-        self.set_rings(&rings, &made[made.len() - rest..]);
-        Ok(())
+        self.take_up(&values(&results), &rings, &made)
     }
 
     /// Of the results of a loop or branch, or what it carries, those that this role needs, with their numbers.
@@ -248,7 +246,7 @@ impl<'f> Lower<'f> {
             yields: mine.iter().map(|(n, _)| body.yields[*n]).collect(),
             results: mine.iter().map(|(n, _)| inst.results[*n]).collect(),
             late: Vec::new(),
-            rings: self.rings_within(inst),
+            rings: self.schedule.rings_within(inst),
         };
         let rounds = self.rounds(inst, it, &args)?;
         match self.schedule.rotations.get(&place(inst)).cloned() {
@@ -267,24 +265,33 @@ impl<'f> Lower<'f> {
         let inits = self.flatten(&turn.inits, &turn.carried)?;
         let states = self.ring_registers(&turn.rings);
         let all: Vec<Reg> = [rounds.first].into_iter().chain(inits).chain(states).collect();
-        let types: Vec<Ty> = all.iter().map(|r| self.b.ty(*r)).collect();
-        let test = self.b.open_with(&types);
-        let goes_on = self.b.compare(Compare::Lt, test[0], rounds.end);
-        let test = self.b.close(vec![goes_on]);
         let scope = self.scope.clone();
-        let at = self.b.open_with(&types);
-        // What the round before left in shared memory may still be read, and what it stored not be seen.
-        (self.shared_in_use, self.stored) = (true, true);
+        let (test, at) = self.open_rounds(rounds, &all);
         let index = self.number_of(rounds, at[0]);
         let yields = self.round(turn, index, &at[1..])?;
-        let one = self.b.constant(types[0], 1);
-        let next = self.b.add(at[0], one);
+        let next = self.b.add_const(at[0], 1);
         let yields: Vec<Reg> = [next].into_iter().chain(yields).collect();
         let body = self.b.close(yields);
         self.scope = scope;
         let made = self.b.looped(all, test, body);
-        let rest = self.unflatten(&turn.results, &made[1..])?;
-        self.set_rings(&turn.rings, &made[made.len() - rest..]);
+        self.take_up(&turn.results, &turn.rings, &made[1..])
+    }
+
+    /// Opens the body of a loop that counts its rounds in the first of what it carries; its test, and what the body sees.
+    pub(crate) fn open_rounds(&mut self, rounds: &Rounds, all: &[Reg]) -> (simt::Region, Vec<Reg>) {
+        let types: Vec<Ty> = all.iter().map(|r| self.b.ty(*r)).collect();
+        let test = self.b.open_with(&types);
+        let goes_on = self.b.compare(Compare::Lt, test[0], rounds.end);
+        let test = self.b.close(vec![goes_on]);
+        // What the round before left in shared memory may still be read, and what it stored not be seen.
+        (self.shared_in_use, self.stored) = (true, true);
+        (test, self.b.open_with(&types))
+    }
+
+    /// Makes registers the values that they are, and behind those where rings stand.
+    pub(crate) fn take_up(&mut self, values: &[Value], rings: &[RingId], registers: &[Reg]) -> Result<(), Limit> {
+        let rest = self.unflatten(values, registers)?;
+        self.set_rings(rings, &registers[registers.len() - rest..]);
         Ok(())
     }
 
@@ -331,8 +338,7 @@ impl<'f> Lower<'f> {
     }
 
     fn body(&mut self, turn: &Turn<'f>, carried_in: &[Reg]) -> Result<Vec<Reg>, Limit> {
-        let rest = self.unflatten(&turn.carried, carried_in)?;
-        self.set_rings(&turn.rings, &carried_in[carried_in.len() - rest..]);
+        self.take_up(&turn.carried, &turn.rings, carried_in)?;
         self.region(turn.inst.body())?;
         let mut yields = self.flatten(&turn.yields, &turn.carried)?;
         self.settle_all();

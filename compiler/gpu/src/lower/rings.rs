@@ -247,19 +247,6 @@ impl<'f> Lower<'f> {
         registers.into_iter().flatten().collect()
     }
 
-    /// The rings that a piece of code moves on.
-    pub(crate) fn rings_within(&self, inst: &Inst) -> Vec<RingId> {
-        fn walk(inst: &Inst, found: &mut impl FnMut(Value)) {
-            inst.results.iter().for_each(|r| found(*r));
-            inst.regions.iter().flat_map(|r| &r.insts).for_each(|i| walk(i, found));
-        }
-        let mut rings = Vec::new();
-        walk(inst, &mut |v| rings.extend(self.schedule.fills.get(&v).map(|f| f.ring)));
-        rings.sort();
-        rings.dedup();
-        rings
-    }
-
     /// The states of rings as registers.
     pub(crate) fn ring_registers(&self, rings: &[RingId]) -> Vec<Reg> {
         let both = |r: &RingId| {

@@ -13,7 +13,7 @@ use super::{Lower, Scope};
 use crate::Limit;
 use crate::element;
 use crate::schedule::Rotation;
-use crate::simt::{Compare, Ty, Value as Reg};
+use crate::simt::{Compare, Value as Reg};
 
 /// Instructions of one part, each with the tiles in stages that nobody reads behind it.
 type Part<'f> = Vec<(&'f Inst, Vec<Value>)>;
@@ -44,9 +44,7 @@ impl<'f> Lower<'f> {
         self.b.open(Vec::new());
         let other = self.b.close(before);
         let made = self.b.choose(some, then, other);
-        let rest = self.unflatten(&turn.results, &made)?;
-        self.set_rings(&turn.rings, &made[made.len() - rest..]);
-        Ok(())
+        self.take_up(&turn.results, &turn.rings, &made)
     }
 
     /// The loop where there is at least one round: what it carries at the end, and where the rings stand.
@@ -74,15 +72,10 @@ impl<'f> Lower<'f> {
         let count = carry.len();
         carry.extend(&late_inits);
         carry.extend(self.ring_registers(&turn.rings));
-        let one = self.b.constant(self.b.ty(rounds.first), 1);
-        let second = self.b.add(rounds.first, one);
+        let second = self.b.add_const(rounds.first, 1);
         let all: Vec<Reg> = [second, index].into_iter().chain(carry).collect();
-        let types: Vec<Ty> = all.iter().map(|r| self.b.ty(*r)).collect();
 
-        let test = self.b.open_with(&types);
-        let goes_on = self.b.compare(Compare::Lt, test[0], rounds.end);
-        let test = self.b.close(vec![goes_on]);
-        let at = self.b.open_with(&types);
+        let (test, at) = self.open_rounds(rounds, &all);
         let rings = self.ring_registers(&turn.rings).len();
         self.set_rings(&turn.rings, &at[at.len() - rings..]);
         let (from_first, from_second) = at[2..at.len() - rings].split_at(count);
@@ -97,7 +90,7 @@ impl<'f> Lower<'f> {
         self.part(&parts.second[0])?;
         std::mem::swap(&mut self.scope, &mut other);
         self.part(&parts.first[1])?;
-        let mut yields = vec![self.b.add(at[0], one), index];
+        let mut yields = vec![self.b.add_const(at[0], 1), index];
         yields.extend(self.first_ends(turn, rotation, &early, &of(false, &turn.yields))?);
         self.scope = other;
         self.part(&parts.second[1])?;
@@ -111,7 +104,6 @@ impl<'f> Lower<'f> {
         self.set_rings(&turn.rings, &made[made.len() - rings..]);
         let (from_first, from_second) = made[2..made.len() - rings].split_at(count);
         self.scope = self.second_begins(&outer, turn, rotation, (made[1], from_first, from_second), &early, &late)?;
-        self.scope = std::mem::take(&mut self.scope);
         parts.second.iter().try_for_each(|part| self.part(part))?;
         let ends = self.flatten(&of(true, &turn.yields), &late)?;
         self.settle_all();

@@ -25,7 +25,7 @@ mod tests;
 mod text;
 mod verify;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use pantile_ir::{Func, Inst, Region, Value};
 
@@ -114,6 +114,14 @@ impl Schedule {
         inst.results.first().is_some_and(|r| self.products.contains(r))
     }
 
+    /// The rings that are filled within a loop or branch, in order.
+    pub(crate) fn rings_within(&self, inst: &Inst) -> Vec<RingId> {
+        let mut rings = BTreeSet::new();
+        let mut found = |i: &Inst| rings.extend(i.results.first().and_then(|r| self.fills.get(r)).map(|f| f.ring));
+        inst.regions.iter().for_each(|r| each(r, &mut found));
+        rings.into_iter().collect()
+    }
+
     /// Whether there is a producer beside the consumers.
     pub fn specialised(&self) -> bool {
         !self.rings.is_empty()
@@ -155,7 +163,7 @@ fn registers(consumers: u32, options: &Options) -> (u32, u32) {
 }
 
 /// Calls for each instruction, nested ones too.
-fn each<'f>(region: &'f Region, found: &mut impl FnMut(&'f Inst)) {
+pub(crate) fn each<'f>(region: &'f Region, found: &mut impl FnMut(&'f Inst)) {
     for inst in &region.insts {
         found(inst);
         inst.regions.iter().for_each(|r| each(r, found));

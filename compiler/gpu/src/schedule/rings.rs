@@ -135,7 +135,9 @@ fn fit(schedule: &mut Schedule, options: &Options) {
             return;
         }
     }
-    *schedule = Schedule { consumers: schedule.consumers, ..Schedule::default() };
+    // Without room there is no producer; what is known of products holds as it is.
+    let Schedule { consumers, products, added, .. } = std::mem::take(schedule);
+    *schedule = Schedule { consumers, products, added, ..Schedule::default() };
 }
 
 fn add(schedule: &mut Schedule, func: &Func, candidate: Candidate<'_>) {

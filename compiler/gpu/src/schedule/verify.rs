@@ -59,8 +59,8 @@ impl Schedule {
         }
         let inside: HashSet<u32> = outer.union(&own).copied().collect();
         for inst in &region.insts {
-            let filled = self.rings_in(inst);
-            if !inst.regions.is_empty() && !filled.is_empty() && !self.slice.contains(&place(inst)) {
+            let fills = !self.rings_within(inst).is_empty();
+            if fills && !self.slice.contains(&place(inst)) {
                 return Err("a loop or branch around fills is not in the producer's slice".into());
             }
             for region in &inst.regions {
@@ -69,14 +69,6 @@ impl Schedule {
             self.check_loop(inst)?;
         }
         Ok(())
-    }
-
-    /// The rings that are filled within an instruction.
-    fn rings_in(&self, inst: &Inst) -> HashSet<u32> {
-        let mut rings = HashSet::new();
-        let mut found = |i: &Inst| rings.extend(i.results.first().and_then(|r| self.fills.get(r)).map(|f| f.ring.0));
-        inst.regions.iter().for_each(|r| each(r, &mut found));
-        rings
     }
 
     fn check_loop(&self, inst: &Inst) -> Result<(), String> {
